@@ -1,0 +1,4 @@
+//! Diagnosis of the NAT between an IAX2 PBX and its provider.
+
+pub mod proto;
+pub mod types;
