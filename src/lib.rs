@@ -1,4 +1,5 @@
 //! Diagnosis of the NAT between an IAX2 PBX and its provider.
 
+pub mod probe;
 pub mod proto;
 pub mod types;

@@ -1,0 +1,4 @@
+//! Floor 2: the experiments, sans-IO, and the evidence they give.
+
+pub mod behaviour;
+pub mod evidence;

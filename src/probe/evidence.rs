@@ -1,0 +1,202 @@
+//! What the experiments found: facts, each with what it rests on, and no verdict. "Not known" is
+//! `None`.
+
+use std::time::Duration;
+
+use crate::{
+    probe::behaviour::Shape,
+    proto::contract::Unreachable,
+    types::{LocalAddr, MappedAddr, PeerAddr},
+};
+
+/// Everything one survey found.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Evidence {
+    /// POKEs to the provider.
+    pub reach: Option<ReachEvidence>,
+    /// The same towards the reflector, where that is another host.
+    pub reflector: Option<ReachEvidence>,
+    /// The live registration.
+    pub registration: Option<RegistrationEvidence>,
+    /// What the running Asterisk on this host says of its own registration.
+    pub asterisk: Option<AsteriskEvidence>,
+    /// Where the NAT mapped one socket, seen from several places.
+    pub mapping: Option<MappingEvidence>,
+    /// How long idle mappings live.
+    pub lifetime: Option<LifetimeEvidence>,
+    /// The survey was stopped before its end (by the user, or by the time limit).
+    pub interrupted: bool,
+}
+
+/// A train of POKEs and the PONGs that came.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ReachEvidence {
+    /// POKEs sent, retransmissions not counted: none are made.
+    pub sent: u32,
+    /// PONGs that answered one of them, duplicates not counted.
+    pub received: u32,
+    /// Round-trip times, in the order of arrival.
+    pub rtts: Vec<Duration>,
+    /// The last ICMP error about these POKEs.
+    pub unreachable: Option<Unreachable>,
+    /// A PONG came, but from another address than the one asked (multi-homed server, or NAT on its
+    /// side).
+    pub answered_from: Option<PeerAddr>,
+    /// The far end speaks our probe protocol.
+    pub reflector: Option<bool>,
+    /// The far end demanded a call token; `None`: no request was made that would tell.
+    pub call_token_required: Option<bool>,
+}
+
+/// How a registration ended (the `registration.state` of the report).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RegistrationState {
+    /// REGACK.
+    Registered,
+    /// REGREJ with a cause.
+    Rejected,
+    /// Naked REGREJ from call number 1: token, port change or number limit.
+    TokenRefused,
+    /// A challenge that we would not answer.
+    AuthUnsupported,
+    /// No answer, or the answers stopped.
+    Timeout,
+}
+
+/// One registration, or a series of them over time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RegistrationEvidence {
+    /// The account.
+    pub user: String,
+    /// How the last one ended.
+    pub state: RegistrationState,
+    /// The method that the registrar accepted: `none`, `plaintext`, `md5` or `rsa`.
+    pub auth: Option<&'static str>,
+    /// The methods that the challenge offered, as the bits of AUTHMETHODS.
+    pub offered_methods: Option<u16>,
+    /// The refresh the registrar granted.
+    pub refresh: Option<Duration>,
+    /// The refresh the user told us to judge with, instead of the granted one.
+    pub assumed_refresh: Option<Duration>,
+    /// Our address as each REGACK gave it, in order.
+    pub apparent: Vec<MappedAddr>,
+    /// The local address registered from.
+    pub local: Option<LocalAddr>,
+    /// A CALLTOKEN came in answer to the first request.
+    pub call_token: Option<bool>,
+    /// CAUSE and CAUSECODE of a REGREJ.
+    pub cause: Option<String>,
+    /// CAUSECODE of a REGREJ.
+    pub cause_code: Option<u8>,
+    /// From the first REGREQ to the end.
+    pub elapsed: Duration,
+    /// The last ICMP error about these frames.
+    pub unreachable: Option<Unreachable>,
+    /// INVAL frames received.
+    pub invals: u32,
+    /// A frame of this registration came from another address than the registrar's.
+    pub answered_from: Option<PeerAddr>,
+}
+
+/// One line of `iax2 show registry` on this host.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AsteriskEvidence {
+    /// The account.
+    pub user: String,
+    /// The state's words as Asterisk prints them.
+    pub state: String,
+    /// The refresh in force.
+    pub refresh: Option<Duration>,
+    /// The address the registrar saw, unless unregistered.
+    pub perceived: Option<MappedAddr>,
+}
+
+/// Where the NAT mapped one socket.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct MappingEvidence {
+    /// What each peer saw, in the order asked; the same peer stands twice where it was asked again.
+    pub observations: Vec<MappingObservation>,
+    /// Peers asked that did not answer.
+    pub unanswered: Vec<PeerAddr>,
+    /// A server said that its other address is not available (one-address reflector or STUN
+    /// server): address-dependence cannot be told from endpoint-independence.
+    pub one_address: bool,
+}
+
+/// What one peer saw of one socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MappingObservation {
+    /// The socket's own address.
+    pub local: LocalAddr,
+    /// Who looked.
+    pub peer: PeerAddr,
+    /// What it saw.
+    pub mapped: MappedAddr,
+    /// When, since the survey began.
+    pub at: Duration,
+    /// How it was learned.
+    pub via: MappingSource,
+}
+
+/// How a mapped address was learned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MappingSource {
+    /// The reflector told.
+    Reflector,
+    /// XOR-MAPPED-ADDRESS of a STUN server.
+    Stun,
+    /// APPARENT ADDR of a REGACK.
+    Registrar,
+}
+
+/// How the lifetimes were measured (the `lifetime.method` of the report).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LifetimeMethod {
+    /// Our own reflector answered after each delay.
+    Reflector,
+    /// An RFC 5780 STUN server answered to RESPONSE-PORT after each delay.
+    Stun,
+}
+
+impl LifetimeMethod {
+    /// The word of the report.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Reflector => "reflector",
+            Self::Stun => "stun",
+        }
+    }
+}
+
+/// Lifetimes of idle mappings.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LifetimeEvidence {
+    /// How they were measured.
+    pub method: LifetimeMethod,
+    /// What was found for each shape that was measured.
+    pub shapes: Vec<(Shape, ShapeLifetime)>,
+    /// Whether inbound packets alone keep a mapping open (RFC 4787 REQ-6a).
+    pub inbound_refreshes: Option<bool>,
+    /// From the first to the last packet of the sweep.
+    pub elapsed: Duration,
+    /// Mappings opened.
+    pub mappings: u32,
+    /// Control probes sent and answered during the sweep.
+    pub controls: (u32, u32),
+    /// The longest idle time tried.
+    pub longest: Duration,
+}
+
+/// The edge of one shape.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ShapeLifetime {
+    /// The longest idle time after which a mapping was proven alive, below the edge.
+    pub alive: Option<Duration>,
+    /// The shortest idle time after which it was proven gone.
+    pub dead: Option<Duration>,
+    /// Every candidate outlived [`LifetimeEvidence::longest`]: `dead` is then `None` for that reason.
+    pub outlived: bool,
+    /// Each idle time tried and what came of it: alive, missed, or not known (`None`).
+    pub samples: Vec<(Duration, Option<bool>)>,
+}
