@@ -1,0 +1,195 @@
+//! Media formats: the bit mask of CAPABILITY and FORMAT, the compressed subclass of a media frame,
+//! and the letters of CODEC PREFS (RFC 5456 §8.7; deployed peers where they differ).
+
+use std::fmt;
+
+/// A set of media formats, one bit each (RFC 5456 §8.7). Bits above 31 exist only in CAPABILITY2 and
+/// FORMAT2, which the RFC does not have.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Formats(u64);
+
+impl Formats {
+    /// No format.
+    pub const NONE: Self = Self(0);
+    /// G.723.1.
+    pub const G723: Self = Self(1 << 0);
+    /// GSM full rate.
+    pub const GSM: Self = Self(1 << 1);
+    /// G.711 µ-law.
+    pub const ULAW: Self = Self(1 << 2);
+    /// G.711 A-law.
+    pub const ALAW: Self = Self(1 << 3);
+    /// G.729A.
+    pub const G729: Self = Self(1 << 8);
+    /// Speex, 8 kHz.
+    pub const SPEEX: Self = Self(1 << 9);
+    /// iLBC.
+    pub const ILBC: Self = Self(1 << 10);
+    /// G.722.
+    pub const G722: Self = Self(1 << 12);
+    /// Opus.
+    pub const OPUS: Self = Self(1 << 34);
+
+    /// The set with these bits.
+    #[must_use]
+    pub const fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
+    /// The bits.
+    #[must_use]
+    pub const fn bits(self) -> u64 {
+        self.0
+    }
+
+    /// The bits that CAPABILITY and FORMAT can carry.
+    #[must_use]
+    #[allow(clippy::cast_possible_truncation)] // the low half is what the older element holds
+    pub const fn low_bits(self) -> u32 {
+        self.0 as u32
+    }
+
+    /// Whether the set is empty.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Whether every format of `other` is in this set.
+    #[must_use]
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// The formats in both sets.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    /// The formats in either set.
+    #[must_use]
+    pub const fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Each format of the set by itself, from bit 0 up.
+    pub fn iter(self) -> impl Iterator<Item = Self> {
+        (0..u64::BITS)
+            .map(|bit| Self(1 << bit))
+            .filter(move |single| self.contains(*single))
+    }
+
+    /// The name of a set of exactly one known format.
+    #[must_use]
+    pub const fn name(self) -> Option<&'static str> {
+        if !self.0.is_power_of_two() {
+            return None;
+        }
+        Some(match self.0.trailing_zeros() {
+            0 => "g723",
+            1 => "gsm",
+            2 => "ulaw",
+            3 => "alaw",
+            4 => "g726aal2",
+            5 => "adpcm",
+            6 => "slin",
+            7 => "lpc10",
+            8 => "g729",
+            9 => "speex",
+            10 => "ilbc",
+            11 => "g726",
+            12 => "g722",
+            13 => "siren7",
+            14 => "siren14",
+            15 => "slin16",
+            16 => "jpeg",
+            17 => "png",
+            18 => "h261",
+            19 => "h263",
+            20 => "h263p",
+            21 => "h264",
+            22 => "mpeg4",
+            23 => "vp8",
+            26 => "red",
+            27 => "t140",
+            32 => "g719",
+            33 => "speex16",
+            34 => "opus",
+            _ => return None,
+        })
+    }
+}
+
+impl fmt::Debug for Formats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for Formats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_empty() {
+            return f.write_str("none");
+        }
+        for (position, single) in self.iter().enumerate() {
+            if position > 0 {
+                f.write_str("|")?;
+            }
+            match single.name() {
+                Some(name) => f.write_str(name)?,
+                None => write!(f, "bit{}", single.0.trailing_zeros())?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The letter of CODEC PREFS for one format: `A` plus its position in Asterisk's historic list, where
+/// `A` itself means none (RFC 5456 §8.6.37).
+#[must_use]
+pub fn preference_letter(format: Formats) -> Option<u8> {
+    PREFERENCE_BITS
+        .iter()
+        .position(|bit| format.bits() == 1 << bit)
+        .and_then(|position| u8::try_from(position).ok())
+        .map(|position| b'B' + position)
+}
+
+/// The format that a letter of CODEC PREFS stands for, if any.
+#[must_use]
+pub fn preferred_format(letter: u8) -> Option<Formats> {
+    let position = usize::from(letter.checked_sub(b'B')?);
+    PREFERENCE_BITS
+        .get(position)
+        .map(|bit| Formats::from_bits(1 << bit))
+}
+
+/// The bit of each letter from `B` on.
+const PREFERENCE_BITS: [u8; 28] = [
+    0, 1, 2, 3, 11, 5, 6, 7, 8, 9, 33, 10, 4, 12, 15, 16, 17, 18, 19, 20, 21, 22, 26, 27, 13, 14,
+    32, 34,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn letters_follow_the_historic_list() {
+        assert_eq!(preference_letter(Formats::G723), Some(b'B'));
+        assert_eq!(preference_letter(Formats::GSM), Some(b'C'));
+        assert_eq!(preference_letter(Formats::ULAW), Some(b'D'));
+        assert_eq!(preference_letter(Formats::G722), Some(b'O'));
+        assert_eq!(preferred_format(b'J'), Some(Formats::G729));
+        assert_eq!(preferred_format(b'A'), None);
+        assert_eq!(preferred_format(0), None);
+    }
+
+    #[test]
+    fn sets_print_their_members() {
+        assert_eq!(Formats::ULAW.or(Formats::ALAW).to_string(), "ulaw|alaw");
+        assert_eq!(Formats::from_bits(1 << 60).to_string(), "bit60");
+        assert_eq!(Formats::NONE.to_string(), "none");
+    }
+}
