@@ -1,3 +1,8 @@
 //! Floor 1: the IAX2 machines of both ends, sans-IO.
 
+pub mod auth;
 pub mod contract;
+pub mod registration;
+pub mod reliable;
+pub mod stateless;
+pub mod token;
