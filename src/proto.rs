@@ -1,5 +1,6 @@
 //! Floor 1: the IAX2 machines of both ends, sans-IO.
 
+pub mod account;
 pub mod auth;
 pub mod contract;
 pub mod registration;
