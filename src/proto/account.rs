@@ -1,6 +1,6 @@
 //! An account as its registrar knows it.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use secrecy::SecretString;
 
@@ -19,7 +19,7 @@ pub struct Account {
     pub methods: Vec<Method>,
     /// The refresh granted.
     pub refresh: Duration,
-    /// How often the account is POKEd; `None`: never.
+    /// How often the account is sent a POKE; `None`: never.
     pub qualify: Option<Duration>,
     /// Whether requests must carry a call token.
     pub call_token: CallTokenRule,
@@ -27,6 +27,14 @@ pub struct Account {
     pub encryption: EncryptionRule,
     /// Whether trunk frames are taken.
     pub trunk: bool,
+}
+
+impl fmt::Debug for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Account")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Account {

@@ -235,6 +235,13 @@ impl Reliable {
         }
     }
 
+    /// Sends everything that is not acknowledged once more, for a peer that repeated its request.
+    pub fn repeat(&mut self) {
+        for index in 0..self.pending.len() {
+            self.emit(index, true);
+        }
+    }
+
     /// Sends again what is due.
     ///
     /// # Errors
