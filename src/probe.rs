@@ -2,3 +2,6 @@
 
 pub mod behaviour;
 pub mod evidence;
+pub mod message;
+pub mod provider;
+pub mod reflector;

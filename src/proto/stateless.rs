@@ -9,7 +9,9 @@ use crate::{
     },
 };
 
-/// The reply to `request` with this command and these elements.
+/// The reply to `request` with this command and these elements. Its `ISeqno` is the request's plus one,
+/// as from Asterisk; where the request is the first of a dialogue, as it should be, that equals what
+/// RFC 5456 §7.1 asks for.
 #[must_use]
 pub fn reply(request: &FullFrame<'_>, command: Command, elements: &[u8]) -> Vec<u8> {
     Frame::Full(FullFrame {
@@ -18,7 +20,7 @@ pub fn reply(request: &FullFrame<'_>, command: Command, elements: &[u8]) -> Vec<
         retransmission: false,
         timestamp: request.timestamp,
         oseqno: SeqNo::ZERO,
-        iseqno: request.oseqno.next(),
+        iseqno: request.iseqno.next(),
         frame_type: FrameType::Iax,
         subclass: command.into(),
         payload: elements,

@@ -72,6 +72,9 @@ pub struct Tokens {
 }
 
 impl Tokens {
+    /// How long a probe token is good at least.
+    pub const PROBE_LIFETIME: Duration = Duration::from_secs(300);
+
     /// Call tokens: bound to address and port, good for 10 to 20 s.
     #[must_use]
     pub const fn for_calls(key: TokenKey, clock: WallClock) -> Self {
@@ -89,7 +92,7 @@ impl Tokens {
         Self {
             key,
             clock,
-            epoch: Duration::from_secs(300),
+            epoch: Self::PROBE_LIFETIME,
             purpose: b'p',
         }
     }

@@ -9,9 +9,9 @@ use crate::{
         registration::random_call_number,
         stateless,
     },
-    types::{CallNumber, PeerAddr, SeqNo, Timestamp},
+    types::{CallNumber, PeerAddr, Timestamp},
     wire::iax2::{
-        command::{Command, FrameType},
+        command::Command,
         frame::{Frame, FullFrame},
     },
 };
@@ -59,18 +59,11 @@ impl Poke {
     }
 
     fn frame(&self) -> Vec<u8> {
-        Frame::Full(FullFrame {
-            source: self.number,
-            destination: CallNumber::NONE,
+        let poke = FullFrame {
             retransmission: self.transmissions > 1,
-            timestamp: Timestamp::ZERO,
-            oseqno: SeqNo::ZERO,
-            iseqno: SeqNo::ZERO,
-            frame_type: FrameType::Iax,
-            subclass: Command::Poke.into(),
-            payload: &[],
-        })
-        .to_vec()
+            ..FullFrame::poke_from(self.number, Timestamp::ZERO)
+        };
+        Frame::Full(poke).to_vec()
     }
 }
 

@@ -153,6 +153,22 @@ impl<'a> FullFrame<'a> {
         Ok(frame)
     }
 
+    /// A bare POKE (RFC 5456 §6.7.1).
+    #[must_use]
+    pub fn poke_from(source: CallNumber, timestamp: Timestamp) -> Self {
+        Self {
+            source,
+            destination: CallNumber::NONE,
+            retransmission: false,
+            timestamp,
+            oseqno: SeqNo::ZERO,
+            iseqno: SeqNo::ZERO,
+            frame_type: FrameType::Iax,
+            subclass: Command::Poke.into(),
+            payload: &[],
+        }
+    }
+
     /// Appends the frame to `out`.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let retransmission = if self.retransmission { 0x8000 } else { 0 };
