@@ -3,3 +3,4 @@
 pub mod probe;
 pub mod proto;
 pub mod types;
+pub mod wire;
