@@ -6,6 +6,10 @@
 //! veth pairs and nft rules, for real sockets and real netfilter. [`network`] describes a network
 //! once for both, and [`scenario`] names the ones worth showing.
 
+pub mod error;
+pub mod kernel;
 pub mod link;
 pub mod nat;
+pub mod network;
+pub mod scenario;
 pub mod world;
