@@ -1,4 +1,5 @@
 //! The virtual networks of the kernel, and that the simulated NAT does what the kernel does.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // in a test, a panic is the report
 
 use std::{
     fs,
@@ -438,7 +439,12 @@ fn errors_name_the_place_and_the_order() {
 #[ignore = "needs root, setpriv, network namespaces, ip and nft"]
 fn an_ordinary_user_can_build_a_lab() {
     let built = Command::new(env!("CARGO"))
-        .args(["build", "--example", "virtual_nat"])
+        .args(["build", "--example", "virtual_nat", "--profile"])
+        .arg(if cfg!(debug_assertions) {
+            "dev"
+        } else {
+            "release"
+        })
         .args([
             "--manifest-path",
             concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"),

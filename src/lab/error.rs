@@ -2,7 +2,6 @@
 
 use std::{io, net::SocketAddr, path::PathBuf};
 
-use nix::errno::Errno;
 use thiserror::Error;
 
 /// Why a virtual network could not be built or used.
@@ -23,7 +22,7 @@ pub enum LabError {
     )]
     UserNamespace {
         /// What the kernel said.
-        source: Errno,
+        source: io::Error,
     },
     /// The identity map of the new user namespace could not be written.
     #[error(

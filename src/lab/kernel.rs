@@ -45,8 +45,8 @@ pub enum Rights {
 /// # Errors
 ///
 /// [`LabError::Threads`] where the process has more than one thread and lacks the rights;
-/// [`LabError::UserNamespace`] or [`LabError::IdentityMap`] where the kernel refuses;
-/// [`LabError::Namespace`] where it lets the user in but gives no rights there.
+/// [`LabError::UserNamespace`] or [`LabError::IdentityMap`] where the kernel or a container
+/// refuses; [`LabError::MissingProgram`] without `ip`.
 pub fn enter() -> Result<Rights, LabError> {
     let rights = if has_rights() {
         Rights::Held
@@ -54,9 +54,14 @@ pub fn enter() -> Result<Rights, LabError> {
         enter_user_namespace()?;
         Rights::UserNamespace
     };
-    // A security module may take the rights away again inside; better to hear of it here.
-    Namespace::new("trial")?;
-    Ok(rights)
+    // A security module may let the process in and give it no rights there.
+    match (Namespace::new("trial"), rights) {
+        (Ok(_), _) => Ok(rights),
+        (Err(LabError::Namespace { source, .. }), Rights::UserNamespace) => {
+            Err(LabError::UserNamespace { source })
+        }
+        (Err(error), _) => Err(error),
+    }
 }
 
 /// Whether the effective capabilities hold what is needed.
@@ -79,8 +84,11 @@ fn enter_user_namespace() -> Result<(), LabError> {
         return Err(LabError::Threads { threads });
     }
     let (user, group) = (getuid(), getgid());
-    unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET)
-        .map_err(|source| LabError::UserNamespace { source })?;
+    unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET).map_err(|error| {
+        LabError::UserNamespace {
+            source: error.into(),
+        }
+    })?;
     // An ordinary user may map its group only after giving up setgroups (user_namespaces(7)).
     write_map("setgroups", "deny")?;
     write_map("uid_map", &format!("0 {user} 1"))?;

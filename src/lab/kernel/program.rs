@@ -2,7 +2,6 @@
 
 use std::{
     env,
-    ffi::OsString,
     io::Write,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -41,7 +40,7 @@ impl Program {
     pub(super) fn run(&self, namespace: &Namespace, orders: &str) -> Result<(), LabError> {
         let failed = |message: String| LabError::Program {
             namespace: namespace.label().to_owned(),
-            command: format!("{}: {}", self.name, self.blamed(orders, &message)),
+            command: format!("{}: {}", self.name, blamed(orders, &message)),
             message,
         };
         let mut command = Command::new(self.find()?);
@@ -72,7 +71,7 @@ impl Program {
     }
 
     fn find(&self) -> Result<PathBuf, LabError> {
-        let path = env::var_os("PATH").unwrap_or_else(OsString::new);
+        let path = env::var_os("PATH").unwrap_or_default();
         env::split_paths(&path)
             .chain(EXTRA_PATHS.iter().map(PathBuf::from))
             .map(|folder| folder.join(self.name))
@@ -82,15 +81,15 @@ impl Program {
                 package: self.package,
             })
     }
+}
 
-    /// The order that failed, where the program told its line (`Command failed -:3`); else all.
-    fn blamed<'a>(&self, orders: &'a str, message: &str) -> &'a str {
-        message
-            .rsplit_once("Command failed -:")
-            .and_then(|(_, line)| line.trim().parse::<usize>().ok())
-            .and_then(|line| orders.lines().nth(line.checked_sub(1)?))
-            .unwrap_or(orders)
-    }
+/// The order that failed, where `ip` told its line (`Command failed -:3`); else all of them.
+fn blamed<'a>(orders: &'a str, message: &str) -> &'a str {
+    message
+        .rsplit_once("Command failed -:")
+        .and_then(|(_, line)| line.trim().parse::<usize>().ok())
+        .and_then(|line| orders.lines().nth(line.checked_sub(1)?))
+        .unwrap_or(orders)
 }
 
 #[cfg(test)]
@@ -101,8 +100,8 @@ mod tests {
     fn the_failed_line_is_named() {
         let orders = "link set lo up\naddress add nonsense dev lo\n";
         let message = "Error: any valid prefix is expected.\nCommand failed -:2";
-        assert_eq!(IP.blamed(orders, message), "address add nonsense dev lo");
-        assert_eq!(IP.blamed(orders, "no such thing"), orders);
+        assert_eq!(blamed(orders, message), "address add nonsense dev lo");
+        assert_eq!(blamed(orders, "no such thing"), orders);
     }
 
     #[test]

@@ -148,6 +148,25 @@ impl Nat {
         self.config.pool = pool;
     }
 
+    /// Plants a tainted entry: this one flow leaves with a source that answers do not find the way
+    /// back to (the private address, a router's other address, an old one), for as long as its own
+    /// packets keep the entry alive.
+    pub fn taint(
+        &mut self,
+        source: SocketAddr,
+        destination: SocketAddr,
+        wrong_source: SocketAddr,
+        now: Instant,
+    ) {
+        let key = Key::of_flow(source, destination);
+        let binding = Binding {
+            external: wrong_source,
+            clock: Clock::start(now, &self.config),
+            flows: BTreeMap::from([(destination, Clock::start(now, &self.config))]),
+        };
+        self.insert(key, binding);
+    }
+
     /// The key of the mapping that this packet uses, with what is dead under it removed.
     fn key_for(&mut self, source: SocketAddr, destination: SocketAddr, now: Instant) -> Key {
         let dependence = match self.config.mapping {
@@ -167,12 +186,9 @@ impl Nat {
             port,
         };
         // Where ports are shared by flow, the port that this host's other flows have may be in use
-        // towards this very destination; that one flow then has a mapping of its own.
-        let own = Key {
-            internal: source,
-            address: Some(destination.ip()),
-            port: Some(destination.port()),
-        };
+        // towards this very destination; that one flow then has a mapping of its own, as a tainted
+        // flow has.
+        let own = Key::of_flow(source, destination);
         if own != key && self.alive(own, now) {
             return own;
         }
@@ -198,11 +214,7 @@ impl Nat {
             }
         };
         if !alive {
-            let external = binding.external;
-            self.mappings.remove(&key);
-            if let Some(keys) = self.by_external.get_mut(&external) {
-                keys.retain(|other| *other != key);
-            }
+            self.forget(key);
         }
         alive
     }
@@ -223,9 +235,26 @@ impl Nat {
             clock: Clock::start(now, &self.config),
             flows: BTreeMap::new(),
         };
-        self.mappings.insert(key, binding);
-        self.by_external.entry(external).or_default().push(key);
+        self.insert(key, binding);
         Some(())
+    }
+
+    fn insert(&mut self, key: Key, binding: Binding) {
+        self.forget(key);
+        let keys = self.by_external.entry(binding.external).or_default();
+        keys.push(key);
+        self.mappings.insert(key, binding);
+    }
+
+    fn forget(&mut self, key: Key) {
+        if let Some(binding) = self.mappings.remove(&key)
+            && let Slot::Occupied(mut keys) = self.by_external.entry(binding.external)
+        {
+            keys.get_mut().retain(|other| *other != key);
+            if keys.get().is_empty() {
+                keys.remove();
+            }
+        }
     }
 
     fn allocate(
@@ -312,6 +341,17 @@ struct Key {
     internal: SocketAddr,
     address: Option<IpAddr>,
     port: Option<u16>,
+}
+
+impl Key {
+    /// The key of a mapping for one remote endpoint only.
+    fn of_flow(source: SocketAddr, destination: SocketAddr) -> Self {
+        Self {
+            internal: source,
+            address: Some(destination.ip()),
+            port: Some(destination.port()),
+        }
+    }
 }
 
 #[derive(Clone, Debug)]

@@ -1,7 +1,10 @@
+use std::time::Duration;
+
 use super::*;
 use crate::{
     lab::{link::Faults, nat::Timers},
     probe::behaviour::Dependence,
+    types::PeerAddr,
 };
 
 const SECOND: Duration = Duration::from_secs(1);

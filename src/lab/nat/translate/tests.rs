@@ -96,7 +96,7 @@ fn nothing_enters_before_something_left() {
 #[test]
 fn an_exchange_lives_29_seconds_and_is_dead_at_30() {
     assert!(survives_exchange(linux(), 29 * SECOND));
-    assert!(survives_exchange(linux(), 30 * SECOND - MS));
+    assert!(survives_exchange(linux(), 29_999 * MS));
     assert!(!survives_exchange(linux(), 30 * SECOND));
 }
 
@@ -402,6 +402,35 @@ fn a_reboot_and_a_new_address_forget_everything() {
     assert_eq!(nat.inbound(provider(), external, now), None);
     let renewed = nat.outbound(pbx(), provider(), now);
     assert_eq!(renewed, Some(at("198.51.100.99:4569")));
+}
+
+#[test]
+fn a_tainted_flow_is_wrong_until_it_is_silent_long_enough() {
+    let (mut nat, start) = (Nat::new(linux()), Instant::now());
+    nat.taint(pbx(), provider(), pbx(), start);
+    let mut source = |port, second| {
+        let source = SocketAddr::new(pbx().ip(), port);
+        nat.outbound(source, provider(), start + second * SECOND)
+    };
+    let right = |port| Some(SocketAddr::new("198.51.100.7".parse().unwrap(), port));
+    assert_eq!(source(4569, 10), Some(pbx()));
+    assert_eq!(source(4570, 10), right(4570), "another port is sound");
+    assert_eq!(source(4569, 39), Some(pbx()), "retries keep it alive");
+    assert_eq!(source(4569, 69), right(4569));
+}
+
+#[test]
+fn a_taint_replaces_the_mapping_there_was() {
+    let (mut nat, now) = (
+        Nat::new(dependent(Dependence::AddressAndPortDependent)),
+        Instant::now(),
+    );
+    let external = nat.outbound(pbx(), provider(), now).unwrap();
+    nat.taint(pbx(), provider(), pbx(), now);
+    assert_eq!(nat.outbound(pbx(), provider(), now), Some(pbx()));
+    assert_eq!(nat.inbound(provider(), external, now), None);
+    nat.taint(pbx(), provider(), pbx(), now);
+    assert_eq!((nat.len(now), nat.by_external.len()), (1, 1));
 }
 
 #[test]
