@@ -2,6 +2,9 @@
 
 pub mod behaviour;
 pub mod evidence;
+pub mod lifetime;
+pub mod mapping;
 pub mod message;
 pub mod provider;
+pub mod reach;
 pub mod reflector;

@@ -1,0 +1,4 @@
+//! The experiments against simulated NATs, links and servers, under one counted clock.
+
+mod lifetime;
+mod support;
