@@ -14,7 +14,7 @@ pub mod registration;
 mod sentence;
 
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
 
 use std::time::Duration;
 

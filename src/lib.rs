@@ -4,5 +4,6 @@ pub mod check;
 pub mod lab;
 pub mod probe;
 pub mod proto;
+pub mod report;
 pub mod types;
 pub mod wire;

@@ -338,9 +338,11 @@ mod tests {
         assert_eq!(methods(8), "methods 0x0008, none of them known");
     }
 
+    type Change = fn(&mut RegistrationEvidence);
+
     #[test]
     fn a_timeout_says_how_far_it_came() {
-        let rows: [(&str, fn(&mut RegistrationEvidence)); 4] = [
+        let rows: [(&str, Change); 4] = [
             ("came from 203.0.113.9:4569", |registration| {
                 registration.answered_from = Some(peer("203.0.113.9:4569"));
             }),
