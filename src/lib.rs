@@ -1,6 +1,7 @@
 //! Diagnosis of the NAT between an IAX2 PBX and its provider.
 
 pub mod check;
+pub mod config;
 pub mod lab;
 pub mod probe;
 pub mod proto;
