@@ -1,15 +1,4 @@
-//! The users file of `serve`: TOML, one table an account.
-//!
-//! ```toml
-//! [alice]
-//! secret = "s3cret"          # or secret_file, or rsa_public_key: PEM, or a file with it
-//! auth = ["md5"]             # md5, rsa, plaintext; what the secrets allow unless given
-//! refresh = "60s"            # granted; 60s unless given
-//! qualify = "60s"            # POKEs towards the account; absent: none
-//! call_token = "required"    # the default, or "optional"
-//! encryption = "optional"    # or "required"; "off" unless given
-//! trunk = true               # false unless given
-//! ```
+//! The users file of `serve`: TOML, one table an account, as in [`EXAMPLE`].
 //!
 //! An account without a secret and a key says `auth = []`: it registers unchallenged. Paths are
 //! relative to the users file.
@@ -34,6 +23,17 @@ use crate::{
         auth::{Method, RsaPublic},
     },
 };
+
+/// A users file with every key.
+pub const EXAMPLE: &str = r#"[alice]
+secret = "s3cret"          # or secret_file, or rsa_public_key: PEM, or a file
+auth = ["md5"]             # md5, rsa, plaintext; unless given, what there is
+refresh = "60s"            # granted; 60s unless given
+qualify = "60s"            # POKEs towards the account; none unless given
+call_token = "required"    # unless given; or "optional"
+encryption = "optional"    # or "required"; "off" unless given
+trunk = true               # false unless given
+"#;
 
 /// The refresh granted unless the file says otherwise (RFC 5456 §8.6.18).
 const REFRESH: Duration = Duration::from_secs(60);
@@ -338,23 +338,17 @@ mod tests {
 
     #[test]
     fn the_documented_example_is_read() {
-        let text = r#"
-            [alice]
-            secret = "s3cret"
-            auth = ["md5"]
-            refresh = "60s"
-            qualify = "1m"
-            call_token = "required"
-            encryption = "optional"
-            trunk = true
+        let text = format!(
+            r#"{EXAMPLE}
 
             [bob]
             secret = "x"
             auth = ["plaintext", "md5", "md5"]
             refresh = "5m"
             call_token = "optional"
-        "#;
-        let accounts = users(text).unwrap();
+        "#
+        );
+        let accounts = users(&text).unwrap();
         let [alice, bob] = accounts.as_slice() else {
             panic!("{accounts:?}");
         };
