@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    check::{Context, Finding, FindingId, Severity, seconds},
+    check::{Context, Finding, FindingId, Severity, nat_kind, seconds},
     probe::{
         behaviour::Shape,
         evidence::{Evidence, LifetimeEvidence, RegistrationState, ShapeLifetime},
@@ -141,7 +141,8 @@ pub fn finding(evidence: &Evidence, context: &Context) -> Option<Finding> {
         id: FindingId::ShortMappingTimeout,
         severity,
         title: format!(
-            "The NAT forgets the mapping {} after a registration; {comes} {}",
+            "The {} forgets the mapping {} after a registration; {comes} {}",
+            nat_kind::keeper(evidence),
             seconds(dead),
             seconds(interval)
         ),
@@ -269,6 +270,7 @@ mod tests {
     use crate::{
         check::sample::{context, edge, exchange as measured, outlived, registered, with_exchange},
         probe::evidence::{AsteriskEvidence, RegistrationEvidence},
+        types::MappedAddr,
     };
 
     #[test]
@@ -477,6 +479,16 @@ mod tests {
                 None => assert_eq!(remedies.len(), 2),
             }
         }
+    }
+
+    #[test]
+    fn without_a_nat_it_is_a_firewall_that_forgets() {
+        let mut evidence = with_exchange(29, 30);
+        for seen in &mut evidence.mapping.as_mut().unwrap().observations {
+            seen.mapped = MappedAddr::new(seen.local.get());
+        }
+        let found = finding(&evidence, &context()).unwrap();
+        assert!(found.title.starts_with("The firewall forgets"));
     }
 
     #[test]

@@ -128,6 +128,14 @@ pub fn finding(evidence: &Evidence) -> Option<Finding> {
     })
 }
 
+/// What remembers the flow: without a NAT, what forgets it can only be a firewall.
+pub(super) fn keeper(evidence: &Evidence) -> &'static str {
+    match nat_kind(evidence).and_then(|nat| nat.translated) {
+        Some(false) => "firewall",
+        Some(true) | None => "NAT",
+    }
+}
+
 /// Whether addresses are translated: proven by a mapping that differs from the socket's address,
 /// disproven only where the whole address is known.
 fn translated(observations: &[MappingObservation]) -> Option<bool> {

@@ -37,6 +37,9 @@ pub fn finding(evidence: &Evidence, context: &Context, found: &[Finding]) -> Opt
     })
 }
 
+const UNCLEAR: &str = "no probe of an idle mapping gave a clear answer";
+const AGAIN: &str = "try again when the line is less busy";
+
 /// Title, facts and remedies.
 type Parts = (&'static str, Vec<String>, Vec<String>);
 
@@ -62,18 +65,18 @@ fn reachability(evidence: &Evidence, context: &Context) -> Option<Parts> {
                     seconds(dead),
                     seconds(cycle.interval)
                 ));
-                do_this.push("measure more finely: --sockets 512".into());
+                do_this.push(format!(
+                    "measure more finely: --sockets 1024 --max-lifetime {}s",
+                    dead.max(cycle.interval).as_secs() + 15
+                ));
             }
-            (alive, None, Some(cycle)) => {
-                because.push(match alive {
-                    Some(alive) => format!(
-                        "the longest idle time after which the mapping was proven alive is {}, \
-                         and the PBX registers again after {}",
-                        seconds(alive),
-                        seconds(cycle.interval)
-                    ),
-                    None => "no probe of an idle mapping gave a clear answer".into(),
-                });
+            (Some(alive), None, Some(cycle)) => {
+                because.push(format!(
+                    "the longest idle time after which the mapping was proven alive is {}, and \
+                     the PBX registers again after {}",
+                    seconds(alive),
+                    seconds(cycle.interval)
+                ));
                 do_this.push(format!(
                     "try longer idle times: --max-lifetime {}s",
                     (cycle.interval.as_secs() + 15).max(60)
@@ -88,8 +91,9 @@ fn reachability(evidence: &Evidence, context: &Context) -> Option<Parts> {
                 "exchange mapping still alive at {}, the longest idle time proven",
                 seconds(alive)
             )),
-            (None, None, None) => {
-                because.push("no probe of an idle mapping gave a clear answer".into());
+            (None, None, _) => {
+                because.push(UNCLEAR.into());
+                do_this.push(AGAIN.into());
             }
         },
     }
@@ -197,10 +201,7 @@ fn lifetime_open(evidence: &Evidence) -> Option<Parts> {
         return None;
     }
     let (fact, remedy) = match &evidence.lifetime {
-        Some(_) => (
-            "no probe of an idle mapping gave a clear answer".into(),
-            "try again when the line is less busy".into(),
-        ),
+        Some(_) => (UNCLEAR.into(), AGAIN.into()),
         None => no_lifetime(evidence),
     };
     Some((
@@ -213,8 +214,11 @@ fn lifetime_open(evidence: &Evidence) -> Option<Parts> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::sample::{
-        context, edge, exchange, healthy, mapping, outlived, reach, registered, seen,
+    use crate::{
+        check::sample::{
+            context, edge, exchange, healthy, mapping, outlived, reach, registered, seen,
+        },
+        probe::evidence::ShapeLifetime,
     };
 
     fn ask(question: Question, evidence: &Evidence) -> Option<Finding> {
@@ -290,7 +294,15 @@ mod tests {
                     registration: Some(registered(60)),
                     ..timed(edge(29, 60))
                 },
-                &["--sockets"],
+                &["--sockets 1024 --max-lifetime 75s"],
+            ),
+            (
+                "nothing clear",
+                Evidence {
+                    registration: Some(registered(60)),
+                    ..timed(ShapeLifetime::default())
+                },
+                &["try again"],
             ),
         ];
         for (name, evidence, wanted) in rows {

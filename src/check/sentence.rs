@@ -77,14 +77,16 @@ fn fine(evidence: &Evidence, context: &Context, reachable: Option<Reachable>) ->
                 cycle,
                 ..
             }) => format!(
-                "Calls can reach this PBX at any time: the NAT keeps the way open for {}, and the \
+                "Calls can reach this PBX at any time: the {} keeps the way open for {}, and the \
                  PBX registers again after {}.",
+                nat_kind::keeper(evidence),
                 seconds(open),
                 seconds(cycle)
             ),
             Some(Reachable { cycle, .. }) => format!(
-                "Calls can reach this PBX at any time: the NAT keeps the way open for longer than \
+                "Calls can reach this PBX at any time: the {} keeps the way open for longer than \
                  the {} between two registrations.",
+                nat_kind::keeper(evidence),
                 seconds(cycle)
             ),
             None => "Nothing wrong was found.".into(),
@@ -119,7 +121,11 @@ fn lifetimes(evidence: &Evidence) -> String {
             }
         })
         .collect();
-    format!("The NAT forgets {}.", edges.join(", "))
+    format!(
+        "The {} forgets {}.",
+        nat_kind::keeper(evidence),
+        edges.join(", ")
+    )
 }
 
 #[cfg(test)]

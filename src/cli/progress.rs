@@ -51,11 +51,24 @@ impl Progress {
     }
 }
 
+/// The total is known.
+const BAR: &str = "{bar:20} {prefix}  {wide_msg}";
+/// It is not.
+const SPINNER: &str = "{spinner} {prefix}  {wide_msg}";
+
 fn style(known: bool) -> ProgressStyle {
-    let template = if known {
-        "{bar:20} {prefix}  {wide_msg}"
-    } else {
-        "{spinner} {prefix}  {wide_msg}"
-    };
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+    ProgressStyle::with_template(if known { BAR } else { SPINNER })
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_templates_are_sound() {
+        for template in [BAR, SPINNER] {
+            assert!(ProgressStyle::with_template(template).is_ok(), "{template}");
+        }
+    }
 }

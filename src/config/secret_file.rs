@@ -77,9 +77,47 @@ fn unreadable(path: &Path, source: io::Error) -> ConfigError {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        fs,
+        sync::{Arc, Mutex},
+    };
+
     use secrecy::ExposeSecret;
 
     use super::*;
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_file_that_others_may_read_is_used_with_a_warning() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("secret");
+        fs::write(&path, "s3cret\n").unwrap();
+        for (mode, warned) in [(0o600, false), (0o640, false), (0o644, true)] {
+            fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+            let log = Log::default();
+            let writer = log.clone();
+            let subscriber = tracing_subscriber::fmt()
+                .with_writer(move || writer.clone())
+                .finish();
+            let secret = tracing::subscriber::with_default(subscriber, || read(&path).unwrap());
+            assert_eq!(secret.expose_secret(), "s3cret");
+            let said = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+            assert_eq!(said.contains("chmod o-r"), warned, "{mode:o}: {said}");
+            assert!(!said.contains("s3cret\n"));
+        }
+    }
 
     #[test]
     fn one_trailing_newline_is_dropped() {
