@@ -1,0 +1,300 @@
+//! Does the provider answer at all, and if not, who says what?
+
+use crate::{
+    check::{Context, Finding, FindingId, Severity},
+    probe::evidence::{Evidence, ReachEvidence, RegistrationState},
+    proto::contract::Unreachable,
+    types::PeerAddr,
+};
+
+/// `provider-unreachable`: POKEs were sent and none was answered by the address that was asked.
+///
+/// Silence while the survey was cut short is no evidence, and a registrar that answered a
+/// registration is reachable whatever it does with POKEs.
+#[must_use]
+pub fn finding(evidence: &Evidence, context: &Context) -> Option<Finding> {
+    let reach = evidence.reach.as_ref()?;
+    if reach.sent == 0 || reach.received > 0 || registrar_answered(evidence) {
+        return None;
+    }
+    let provider = context.provider;
+    let sent = format!("{} POKEs to {provider}, none answered by it", reach.sent);
+    let (title, because, do_this) = if let Some(other) = reach.answered_from {
+        (
+            format!("{provider} does not answer, {other} does in its place"),
+            vec![
+                sent,
+                format!("PONG came from {other}; IAX2 peers drop what comes from another address"),
+            ],
+            vec![
+                format!("use the address that answers, if it is the provider's: {other}"),
+                "or have the provider answer from the address that was asked: \
+                 bindaddr=ADDRESS in its iax.conf, one line for each address"
+                    .into(),
+            ],
+        )
+    } else if let Some(cause) = reach.unreachable {
+        let mut because = vec![sent];
+        because.push(match cause {
+            Unreachable::NoSocket => format!("this host says: {}", cause.as_str()),
+            _ => format!("the network says (ICMP): {}", cause.as_str()),
+        });
+        let (title, do_this) = explain(cause, provider);
+        (title, because, do_this)
+    } else if evidence.interrupted {
+        return None;
+    } else {
+        silence(sent, provider, evidence.reflector.as_ref())
+    };
+    Some(Finding {
+        id: FindingId::ProviderUnreachable,
+        severity: Severity::Critical,
+        title,
+        because,
+        do_this,
+    })
+}
+
+/// Whether anything but silence came of the registration.
+fn registrar_answered(evidence: &Evidence) -> bool {
+    evidence
+        .registration
+        .as_ref()
+        .is_some_and(|registration| registration.state != RegistrationState::Timeout)
+}
+
+/// Title and remedies for an error that somebody reported.
+fn explain(cause: Unreachable, provider: PeerAddr) -> (String, Vec<String>) {
+    let (ip, port) = (provider.get().ip(), provider.get().port());
+    let check = format!("check that {provider} is the provider's address and port");
+    match cause {
+        Unreachable::Port => (
+            format!("Nothing listens on UDP port {port} of {ip}"),
+            vec![
+                check,
+                "on the provider: start the IAX2 server, and see what it listens on: \
+                 ss -ulnp"
+                    .into(),
+            ],
+        ),
+        Unreachable::Host => (
+            format!("The router next to {ip} says that there is no such host"),
+            vec![
+                check,
+                "ask the provider whether the host is up and on this address".into(),
+            ],
+        ),
+        Unreachable::Network => (
+            format!("No route leads to {ip}"),
+            vec![
+                format!("look at the route this host takes: ip route get {ip}"),
+                "see that the WAN link of the router is up and holds the default route".into(),
+            ],
+        ),
+        Unreachable::Prohibited => (
+            format!("A firewall on the way forbids UDP to {provider}"),
+            vec![
+                format!("let UDP out to {ip} port {port} on this host and on its router"),
+                "else ask the provider to admit your public address".into(),
+            ],
+        ),
+        Unreachable::TimeExceeded => (
+            format!("Packets to {ip} run in a circle and die on the way"),
+            vec![format!(
+                "find the two routers that hand them to each other: traceroute -U -p {port} {ip}"
+            )],
+        ),
+        Unreachable::TooBig => (
+            format!("A link on the way to {ip} does not even take a POKE of 12 octets"),
+            vec!["look at the MTU of tunnels on the way: ip link".into()],
+        ),
+        Unreachable::NoSocket => (
+            "This host has no socket to send from".into(),
+            vec![
+                "take another port, or none: --local-port PORT".into(),
+                "or raise the limit of open files: ulimit -n 4096".into(),
+            ],
+        ),
+    }
+}
+
+/// Title, facts and remedies where nobody said anything.
+fn silence(
+    sent: String,
+    provider: PeerAddr,
+    reflector: Option<&ReachEvidence>,
+) -> (String, Vec<String>, Vec<String>) {
+    let port = provider.get().port();
+    let mut because = vec![sent, "no ICMP error came either".into()];
+    let mut do_this = vec![format!(
+        "check that {provider} is the provider's address and port, and that its server runs"
+    )];
+    match reflector {
+        Some(other) if other.received > 0 => {
+            because.push(format!(
+                "the reflector answered {} of {}, so UDP works from here",
+                other.received, other.sent
+            ));
+            do_this.push(format!(
+                "ask the provider whether UDP port {port} is filtered or your address is banned"
+            ));
+        }
+        Some(other) if other.sent > 0 => {
+            because
+                .push("the reflector does not answer either: the fault may be on this side".into());
+            do_this.insert(
+                0,
+                format!("let UDP to port {port} out on this host and on its router"),
+            );
+        }
+        _ => {
+            because
+                .push("no other host was asked, so a fault on this side is not ruled out".into());
+            do_this.push(format!(
+                "let UDP to port {port} out on this host and on its router"
+            ));
+            do_this.push("to tell which side it is, ask a second host: --reflector HOST".into());
+        }
+    }
+    (
+        format!("{provider} does not answer at all"),
+        because,
+        do_this,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::sample::{PROVIDER, context, peer, reach, registered};
+
+    fn unanswered(change: impl FnOnce(&mut Evidence)) -> Option<Finding> {
+        let mut evidence = Evidence {
+            reach: Some(reach(10, 0)),
+            ..Evidence::default()
+        };
+        change(&mut evidence);
+        finding(&evidence, &context())
+    }
+
+    #[test]
+    fn each_cause_has_words_of_its_own() {
+        let rows: [(Unreachable, &str, &str); 7] = [
+            (
+                Unreachable::Port,
+                "Nothing listens on UDP port 4569 of 203.0.113.1",
+                "ICMP): port unreachable",
+            ),
+            (Unreachable::Host, "no such host", "ICMP): host unreachable"),
+            (
+                Unreachable::Network,
+                "No route leads to 203.0.113.1",
+                "ICMP): network unreachable",
+            ),
+            (
+                Unreachable::Prohibited,
+                "A firewall on the way",
+                "ICMP): administratively prohibited",
+            ),
+            (
+                Unreachable::TimeExceeded,
+                "run in a circle",
+                "ICMP): time to live exceeded",
+            ),
+            (
+                Unreachable::TooBig,
+                "does not even take",
+                "ICMP): datagram too big",
+            ),
+            (
+                Unreachable::NoSocket,
+                "This host has no socket",
+                "this host says: no local socket to send from",
+            ),
+        ];
+        for (cause, title, because) in rows {
+            let found = unanswered(|evidence| {
+                evidence.reach.as_mut().unwrap().unreachable = Some(cause);
+            })
+            .unwrap();
+            assert_eq!(found.severity, Severity::Critical);
+            assert!(found.title.contains(title), "{cause:?}: {}", found.title);
+            assert!(
+                found.because.iter().any(|fact| fact.contains(because)),
+                "{cause:?}: {:?}",
+                found.because
+            );
+            assert!(!found.do_this.is_empty());
+        }
+    }
+
+    #[test]
+    fn silence_differs_from_an_answer_by_another() {
+        let silent = unanswered(|_| {}).unwrap();
+        assert_eq!(silent.title, format!("{PROVIDER} does not answer at all"));
+        let elsewhere = unanswered(|evidence| {
+            evidence.reach.as_mut().unwrap().answered_from = Some(peer("203.0.113.9:4569"));
+        })
+        .unwrap();
+        assert_eq!(
+            elsewhere.title,
+            format!("{PROVIDER} does not answer, 203.0.113.9:4569 does in its place")
+        );
+    }
+
+    #[test]
+    fn the_reflector_tells_the_side() {
+        let rows = [
+            (None, "no other host was asked"),
+            (Some(reach(10, 10)), "UDP works from here"),
+            (Some(reach(10, 0)), "may be on this side"),
+        ];
+        for (reflector, fact) in rows {
+            let found = unanswered(|evidence| evidence.reflector = reflector).unwrap();
+            assert!(
+                found.because.iter().any(|because| because.contains(fact)),
+                "{fact}"
+            );
+        }
+    }
+
+    #[test]
+    fn no_finding_where_somebody_answered_or_nobody_asked() {
+        let rows: [(&str, Evidence); 5] = [
+            ("nothing done", Evidence::default()),
+            (
+                "nothing sent",
+                Evidence {
+                    reach: Some(reach(0, 0)),
+                    ..Evidence::default()
+                },
+            ),
+            (
+                "one answer of ten",
+                Evidence {
+                    reach: Some(reach(10, 1)),
+                    ..Evidence::default()
+                },
+            ),
+            (
+                "the registrar answers, POKEs are filtered",
+                Evidence {
+                    reach: Some(reach(10, 0)),
+                    registration: Some(registered(60)),
+                    ..Evidence::default()
+                },
+            ),
+            (
+                "cut short",
+                Evidence {
+                    reach: Some(reach(2, 0)),
+                    interrupted: true,
+                    ..Evidence::default()
+                },
+            ),
+        ];
+        for (name, evidence) in rows {
+            assert_eq!(finding(&evidence, &context()), None, "{name}");
+        }
+    }
+}

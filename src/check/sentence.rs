@@ -1,0 +1,186 @@
+//! The verdict in one sentence for the owner of the PBX.
+
+use crate::{
+    check::{
+        Context, Finding, FindingId, Question, Severity, lifetime::Reachable, nat_kind, seconds,
+    },
+    probe::{behaviour::Shape, evidence::Evidence},
+};
+
+/// The consequence of the worst finding, or what was found to be right.
+pub(super) fn summary(
+    evidence: &Evidence,
+    context: &Context,
+    findings: &[Finding],
+    reachable: Option<Reachable>,
+) -> String {
+    match findings.first() {
+        Some(worst) => consequence(worst, reachable),
+        None => fine(evidence, context, reachable),
+    }
+}
+
+fn consequence(worst: &Finding, reachable: Option<Reachable>) -> String {
+    match worst.id {
+        FindingId::ProviderUnreachable => {
+            "No call can come or go: the provider does not answer.".into()
+        }
+        FindingId::RegistrationRejected => {
+            "Calls cannot come in: the provider refuses this account.".into()
+        }
+        FindingId::TokenRefused => {
+            "Calls cannot come in: the provider turns the registration away at the door.".into()
+        }
+        FindingId::RegistrationTimeout => {
+            "Calls cannot come in: the provider does not answer the registration.".into()
+        }
+        FindingId::AuthUnsupported => {
+            "Calls cannot come in: the provider wants a proof of identity that was not given."
+                .into()
+        }
+        FindingId::InconsistentNat if worst.severity == Severity::Critical => {
+            "Calls get lost: the NAT moves the PBX to another public address while the provider \
+             still uses the old one."
+                .into()
+        }
+        FindingId::InconsistentNat => {
+            "Only the provider can reach this PBX: the NAT shows everybody else another public \
+             address."
+                .into()
+        }
+        FindingId::MappingChanged => {
+            "Calls may get lost: the public address of the PBX changed while it was watched.".into()
+        }
+        FindingId::ShortMappingTimeout => match reachable {
+            Some(Reachable {
+                open: Some(open),
+                cycle,
+                ..
+            }) => format!(
+                "Calls cannot reach this PBX for {} of every {}, although it counts as registered.",
+                seconds(cycle.saturating_sub(open)),
+                seconds(cycle)
+            ),
+            _ => "Calls get lost between two registrations, if the provider grants the usual \
+                  refresh of 60 s."
+                .into(),
+        },
+        FindingId::NotMeasured => format!("{}.", worst.title),
+    }
+}
+
+fn fine(evidence: &Evidence, context: &Context, reachable: Option<Reachable>) -> String {
+    match context.question {
+        Question::Reachability => match reachable {
+            Some(Reachable {
+                open: Some(open),
+                cycle,
+                ..
+            }) => format!(
+                "Calls can reach this PBX at any time: the {} keeps the way open for {}, and the \
+                 PBX registers again after {}.",
+                nat_kind::keeper(evidence),
+                seconds(open),
+                seconds(cycle)
+            ),
+            Some(Reachable { cycle, .. }) => format!(
+                "Calls can reach this PBX at any time: the {} keeps the way open for longer than \
+                 the {} between two registrations.",
+                nat_kind::keeper(evidence),
+                seconds(cycle)
+            ),
+            None => "Nothing wrong was found.".into(),
+        },
+        Question::Registration => "The provider takes the registration.".into(),
+        Question::Mapping => match nat_kind::nat_kind(evidence) {
+            Some(nat) if nat.translated == Some(false) => {
+                "There is no NAT on the way: everybody sees the PBX's own address.".into()
+            }
+            _ => "The NAT is consistent: everybody sees the PBX under the same public address."
+                .into(),
+        },
+        Question::Lifetime => lifetimes(evidence),
+    }
+}
+
+fn lifetimes(evidence: &Evidence) -> String {
+    let edges: Vec<String> = evidence
+        .lifetime
+        .iter()
+        .flat_map(|lifetime| &lifetime.shapes)
+        .filter_map(|(shape, edge)| {
+            let what = match shape {
+                Shape::OneWay => "a single packet",
+                Shape::Exchange => "an exchange",
+                Shape::Stream => "a stream",
+            };
+            match (edge.dead, edge.alive) {
+                (Some(dead), _) => Some(format!("{what} after {}", seconds(dead))),
+                (None, Some(alive)) => Some(format!("{what} not before {}", seconds(alive))),
+                (None, None) => None,
+            }
+        })
+        .collect();
+    format!(
+        "The {} forgets {}.",
+        nat_kind::keeper(evidence),
+        edges.join(", ")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::{
+        judge,
+        sample::{context, edge, exchange, healthy, outlived, with_exchange},
+    };
+
+    #[test]
+    fn each_question_has_a_sentence_when_all_is_well() {
+        let rows = [
+            (
+                Question::Registration,
+                "The provider takes the registration.",
+            ),
+            (
+                Question::Mapping,
+                "The NAT is consistent: everybody sees the PBX under the same public address.",
+            ),
+            (
+                Question::Lifetime,
+                "The NAT forgets an exchange after 65 s.",
+            ),
+        ];
+        for (question, sentence) in rows {
+            let context = Context {
+                question,
+                ..context()
+            };
+            assert_eq!(judge(&healthy(), &context).summary, sentence);
+        }
+    }
+
+    #[test]
+    fn the_hole_is_told_in_seconds() {
+        assert_eq!(
+            judge(&with_exchange(29, 30), &context()).summary,
+            "Calls cannot reach this PBX for 20 s of every 50 s, although it counts as registered."
+        );
+        let mut outliving = healthy();
+        outliving.lifetime = Some(exchange(outlived(300), 300));
+        assert!(
+            judge(&outliving, &context())
+                .summary
+                .contains("longer than the 50 s")
+        );
+        let mut unregistered = healthy();
+        unregistered.registration = None;
+        unregistered.lifetime = Some(exchange(edge(29, 30), 300));
+        assert!(
+            judge(&unregistered, &context())
+                .summary
+                .contains("the usual refresh of 60 s")
+        );
+    }
+}

@@ -1,0 +1,275 @@
+//! The command line: every command and every option.
+
+pub(crate) mod provider;
+pub(crate) mod serve;
+mod value;
+
+use std::{io::IsTerminal, path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+pub(crate) use provider::ProviderArgs;
+pub(crate) use serve::ServeArgs;
+
+/// Diagnose the NAT between an IAX2 PBX and its provider.
+///
+/// Tells whether calls reach a PBX behind a NAT between two registrations, how long the NAT
+/// remembers it and what kind of NAT it is, and what to change where.
+#[derive(Debug, Parser)]
+#[command(
+    name = "iax2-natcheck",
+    version,
+    max_term_width = 80,
+    arg_required_else_help = false,
+    disable_help_subcommand = true,
+    after_help = "Example:\n  iax2-natcheck check iax.example.net --user alice --secret-file secret"
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Diagnose the NAT between here and an IAX2 provider, and report
+    #[command(
+        after_help = "Example:\n  iax2-natcheck check iax.example.net --user alice --secret-file secret \\\n      --reflector probe.example.org"
+    )]
+    Check(ProviderArgs),
+    /// Run the same diagnosis inside a private virtual network
+    #[command(after_help = "Example:\n  iax2-natcheck demo --list")]
+    Demo(DemoArgs),
+    /// Make one live registration
+    #[command(
+        after_help = "Example:\n  iax2-natcheck register iax.example.net --user alice --secret-file secret -v"
+    )]
+    Register(RegisterArgs),
+    /// Run one experiment alone
+    #[command(
+        arg_required_else_help = false,
+        after_help = "Example:\n  iax2-natcheck nat mapping iax.example.net --stun stun.example.org"
+    )]
+    Nat {
+        #[command(subcommand)]
+        experiment: NatCommand,
+    },
+    /// Run a test provider and reflector, on a public host or at a provider
+    #[command(
+        after_help = "Example:\n  iax2-natcheck serve --bind 198.51.100.7 --users users.toml"
+    )]
+    Serve(ServeArgs),
+    /// Render a saved JSON report again
+    #[command(after_help = "Example:\n  iax2-natcheck report yesterday.json --format nagios")]
+    Report(ReportArgs),
+    /// Print the manual page
+    #[command(after_help = "Example:\n  iax2-natcheck man > iax2-natcheck.1")]
+    Man,
+    /// Print the completions of a shell
+    #[command(after_help = "Example:\n  iax2-natcheck completions bash > iax2-natcheck.bash")]
+    Completions(CompletionsArgs),
+}
+
+/// The experiments that run alone.
+#[derive(Debug, Subcommand)]
+pub(crate) enum NatCommand {
+    /// How the public address depends on the destination
+    #[command(
+        after_help = "Example:\n  iax2-natcheck nat mapping iax.example.net --stun stun.example.org"
+    )]
+    Mapping(ProviderArgs),
+    /// How long an idle mapping lives
+    #[command(
+        after_help = "Example:\n  iax2-natcheck nat lifetime iax.example.net --reflector probe.example.org"
+    )]
+    Lifetime(ProviderArgs),
+}
+
+/// `demo`.
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// The scenario; the default one ends within 20 s
+    pub(crate) scenario: Option<String>,
+    /// Name the scenarios and end
+    #[arg(long, conflicts_with = "scenario")]
+    pub(crate) list: bool,
+}
+
+/// `register`.
+#[derive(Debug, Args)]
+pub(crate) struct RegisterArgs {
+    #[command(flatten)]
+    pub(crate) provider: ProviderArgs,
+    /// Release the registration (REGREL) instead of making it
+    #[arg(long)]
+    pub(crate) release: bool,
+}
+
+/// `report`.
+#[derive(Debug, Args)]
+pub(crate) struct ReportArgs {
+    /// The report, as --json wrote it; `-` is stdin
+    pub(crate) file: PathBuf,
+}
+
+/// `completions`.
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    pub(crate) shell: Shell,
+}
+
+/// What every command knows.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Common options")]
+pub(crate) struct Common {
+    /// How to report
+    #[arg(long, global = true, value_enum, default_value = "text")]
+    pub(crate) format: Format,
+    /// Short for --format json
+    #[arg(long, global = true, conflicts_with = "format")]
+    pub(crate) json: bool,
+    /// Write the report to this file instead of stdout
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Log to stderr: steps and frames; twice: every packet
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// Log errors alone, and draw no progress
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    /// Draw no progress
+    #[arg(long, global = true)]
+    pub(crate) no_progress: bool,
+    /// Stop after this time and report what is known by then
+    #[arg(long, global = true, value_name = "DURATION", value_parser = value::duration)]
+    pub(crate) timeout: Option<Duration>,
+}
+
+impl Common {
+    /// The format asked for.
+    pub(crate) const fn format(&self) -> Format {
+        if self.json { Format::Json } else { self.format }
+    }
+
+    /// Progress is drawn only for somebody who looks.
+    pub(crate) fn draws_progress(&self) -> bool {
+        !self.quiet && !self.no_progress && std::io::stderr().is_terminal()
+    }
+}
+
+/// The formats of a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+    /// One line with performance data, for monitoring
+    Nagios,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(std::iter::once("iax2-natcheck").chain(line.split(' ')))
+    }
+
+    #[test]
+    fn common_options_stand_before_and_behind_the_command() {
+        for line in ["--json report x.json", "report x.json --json"] {
+            assert_eq!(parse(line).unwrap().common.format(), Format::Json);
+        }
+        assert_eq!(
+            parse("report x --format nagios").unwrap().common.format(),
+            Format::Nagios
+        );
+        assert!(parse("report x --format text --json").is_err());
+        assert_eq!(parse("report x -vv").unwrap().common.verbose, 2);
+        assert!(parse("report x -v -q").is_err());
+    }
+
+    #[test]
+    fn a_provider_is_asked_as_told() {
+        let line = "check iax.example.net:4570 --user alice --secret-file - --rsa-key key.pem \
+                    --allow-plaintext --local-port 4569 --bind 192.168.1.10 --reflector [2001:db8::1] \
+                    --stun a --stun b:3479 --refresh 2m --max-lifetime 90s --sockets 64";
+        let Command::Check(args) = parse(line).unwrap().command else {
+            panic!("not check");
+        };
+        assert_eq!(args.provider.host, "iax.example.net");
+        assert_eq!(args.provider.port, Some(4570));
+        assert_eq!(args.reflector.unwrap().host, "2001:db8::1");
+        assert_eq!(args.stun.len(), 2);
+        assert_eq!(args.refresh, Some(Duration::from_secs(120)));
+        assert_eq!(args.max_lifetime, Duration::from_secs(90));
+        assert_eq!(args.sockets, 64);
+
+        let Command::Check(args) = parse("check ::1").unwrap().command else {
+            panic!("not check");
+        };
+        assert_eq!(args.max_lifetime, Duration::from_secs(300));
+        assert_eq!(args.sockets, 512);
+        assert_eq!(args.provider.port, None);
+    }
+
+    #[test]
+    fn a_server_listens_on_loopback_unless_told() {
+        let Command::Serve(args) = parse("serve").unwrap().command else {
+            panic!("not serve");
+        };
+        assert_eq!(args.bind, ["127.0.0.1:4569".parse().unwrap()]);
+        let line = "serve --bind 192.0.2.1 --bind [2001:db8::1]:4570 --alternate 192.0.2.2:4571 \
+                    --profile rfc --fault one --fault two";
+        let Command::Serve(args) = parse(line).unwrap().command else {
+            panic!("not serve");
+        };
+        assert_eq!(
+            args.bind,
+            [
+                "192.0.2.1:4569".parse().unwrap(),
+                "[2001:db8::1]:4570".parse().unwrap()
+            ]
+        );
+        assert_eq!(args.alternate, "192.0.2.2:4571".parse().ok());
+        assert_eq!(args.profile, serve::Profile::Rfc);
+        assert_eq!(args.fault, ["one", "two"]);
+    }
+
+    #[test]
+    fn wrong_values_are_refused() {
+        for line in [
+            "check",
+            "check host:0",
+            "check host:port",
+            "check [::1",
+            "check --user",
+            "check host --refresh soon",
+            "check host --refresh 0s",
+            "check host --sockets 0",
+            "check host --local-port 0",
+            "check host --bind example.net",
+            "check host --asterisk --secret-file secret",
+            "serve --bind example.net",
+            "serve --profile yate",
+            "demo one --list",
+            "nat",
+            "nat weather host",
+            "completions basic",
+        ] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
+}

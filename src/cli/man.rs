@@ -1,0 +1,293 @@
+//! `man`: the manual page, from the command line's own definition and the sections below.
+
+use anyhow::Result;
+use clap::{Arg, Command, CommandFactory};
+use clap_mangen::roff::{Roff, bold, italic, roman};
+use iax2_natcheck::{check::FindingId, config::users};
+
+use crate::cli::{
+    args::{Cli, provider},
+    output,
+};
+
+/// Prints the page.
+///
+/// # Errors
+///
+/// Where stdout cannot be written.
+pub(crate) fn run() -> Result<u8> {
+    output::print(&page())?;
+    Ok(0)
+}
+
+/// The page as roff.
+fn page() -> String {
+    let mut command = Cli::command();
+    command.build();
+    let mut roff = Roff::new();
+    let version = format!("iax2-natcheck {}", env!("CARGO_PKG_VERSION"));
+    roff.control("TH", ["IAX2-NATCHECK", "1", "", version.as_str()]);
+    heading(&mut roff, "NAME");
+    roff.text([roman(format!(
+        "iax2-natcheck - {}",
+        sentence_case(&text(command.get_about()))
+    ))]);
+    heading(&mut roff, "SYNOPSIS");
+    roff.text([
+        bold("iax2-natcheck"),
+        roman(" "),
+        italic("COMMAND"),
+        roman(" ["),
+        italic("OPTIONS"),
+        roman("]"),
+    ]);
+    heading(&mut roff, "DESCRIPTION");
+    for paragraph in DESCRIPTION {
+        para(&mut roff, paragraph);
+    }
+    heading(&mut roff, "COMMANDS");
+    commands(&mut roff, &command, "");
+    heading(&mut roff, "PROVIDER OPTIONS");
+    para(&mut roff, "Of every command that talks to a provider.");
+    if let Some(check) = command.find_subcommand("check") {
+        let provider = |arg: &&Arg| arg.get_help_heading() == Some(provider::HEADING);
+        options(&mut roff, check.get_arguments().filter(provider));
+    }
+    heading(&mut roff, "COMMON OPTIONS");
+    options(&mut roff, command.get_arguments());
+    heading(&mut roff, "EXIT STATUS");
+    for (status, meaning) in STATUS {
+        item(&mut roff, status, meaning);
+    }
+    heading(&mut roff, "FINDINGS");
+    para(&mut roff, FINDINGS);
+    for id in FindingId::ALL {
+        item(&mut roff, id.as_str(), id.meaning());
+        roff.control("IP", []);
+        roff.text([italic("What to do: "), roman(id.remedy())]);
+    }
+    heading(&mut roff, "EXAMPLES");
+    for (example, words) in EXAMPLES {
+        para(&mut roff, words);
+        roff.control("PP", [])
+            .control("RS", ["4"])
+            .control("nf", []);
+        for line in example.lines() {
+            roff.text([roman(line)]);
+        }
+        roff.control("fi", []).control("RE", []);
+    }
+    heading(&mut roff, "FILES");
+    for paragraph in FILES {
+        para(&mut roff, paragraph);
+    }
+    verbatim(&mut roff, users::EXAMPLE);
+    for (name, paragraphs) in [("ENVIRONMENT", ENVIRONMENT), ("PRIVILEGES", PRIVILEGES)] {
+        heading(&mut roff, name);
+        for paragraph in paragraphs {
+            para(&mut roff, paragraph);
+        }
+    }
+    heading(&mut roff, "SEE ALSO");
+    roff.text([
+        bold("asterisk"),
+        roman("(8), "),
+        bold("conntrack"),
+        roman("(8), RFC 5456 (IAX2), RFC 4787 (NAT behaviour), RFC 5780 (NAT discovery with STUN)"),
+    ]);
+    roff.to_roff()
+}
+
+const DESCRIPTION: &[&str] = &[
+    "A PBX behind a NAT registers with its IAX2 provider and counts on the NAT to remember it until \
+     the next registration. Many do not: Linux forgets a short exchange after 30 s, Asterisk \
+     registers every 50 s, and for the 20 s between, calls are lost although the registry says \
+     Registered. iax2-natcheck measures this with real packets and says what to change where.",
+    "A verdict rests on facts that the report names. What could not be measured is not assumed: \
+     the verdict is then unknown, and the report says what would settle it. A host outside that \
+     runs iax2-natcheck serve lets everything be measured.",
+    "Without an account nothing is registered, and the interval of registrations is not known. \
+     Where the NAT then proves to forget an exchange before 50 s, which is what the 60 s of \
+     Asterisk's default make, that is reported as a warning which names this assumption; \
+     otherwise the verdict is unknown. --refresh settles it.",
+    "Registering with the PBX's own account from here moves the account's binding to this host \
+     until the PBX registers again. Use an account of its own where there is one.",
+];
+
+const STATUS: &[(&str, &str)] = &[
+    (
+        "0",
+        "Ok: the main question is answered, and nothing is wrong.",
+    ),
+    ("1", "Warning."),
+    ("2", "Critical: calls are lost."),
+    (
+        "3",
+        "Unknown: the main question could not be answered, the command line is wrong, or something \
+         could not be read or written.",
+    ),
+];
+
+const FINDINGS: &str = "Each finding has a stable name, the facts it rests on, and what to do. The \
+                        worst one gives the verdict: critical before warning before unknown.";
+
+const EXAMPLES: &[(&str, &str)] = &[
+    (
+        "iax2-natcheck check iax.example.net --user alice --secret-file secret \\\n    \
+         --reflector probe.example.org",
+        "Diagnose the way to a provider with the help of a reflector:",
+    ),
+    (
+        "iax2-natcheck check iax.example.net --reflector probe.example.org --refresh 60s",
+        "The same without an account, for a known refresh:",
+    ),
+    (
+        "iax2-natcheck check iax.example.net --json --output report.json\n\
+         iax2-natcheck report report.json --format nagios",
+        "Keep the report, and show it to a monitoring system later:",
+    ),
+    (
+        "iax2-natcheck serve --bind 198.51.100.7 --alternate 198.51.100.8:4570 \\\n    \
+         --users users.toml",
+        "Be the reflector, with a second address for mapping tests:",
+    ),
+    ("iax2-natcheck demo", "See it at work without a provider:"),
+];
+
+const FILES: &[&str] = &[
+    "A file with a secret holds nothing else; one newline at its end is dropped. Where others may \
+     read it, a warning says so.",
+    "The users file of serve is TOML, one table an account. An account without a secret and \
+     without a key says auth = [] and registers unchallenged. Paths are relative to the file.",
+];
+
+const ENVIRONMENT: &[&str] = &[
+    "IAX2_SECRET holds the account's secret where no --secret-file is given. NO_COLOR, set to \
+     anything, keeps colours away.",
+];
+
+const PRIVILEGES: &[&str] = &[
+    "No command needs root. Commands that talk to a provider open ordinary UDP sockets, as many as \
+     --sockets says; the limit of open files has to allow for them. demo makes user and network \
+     namespaces of its own; where the kernel refuses them to this user, the in-process NAT takes \
+     their place and the report says so. --asterisk needs the right to talk to the running \
+     Asterisk. Nothing on the host is changed.",
+];
+
+/// The subcommands, each with its own arguments; those of the sections to come are left out.
+fn commands(roff: &mut Roff, parent: &Command, prefix: &str) {
+    for command in parent.get_subcommands() {
+        let name = format!("{prefix}{}", command.get_name());
+        if command.has_subcommands() {
+            commands(roff, command, &format!("{name} "));
+            continue;
+        }
+        let mut title = name;
+        for positional in command.get_positionals() {
+            let value = value_name(positional);
+            title.push(' ');
+            if positional.is_required_set() {
+                title.push_str(&value);
+            } else {
+                title.extend(["[", &value, "]"]);
+            }
+        }
+        roff.control("SS", [title.as_str()]);
+        let about = text(command.get_about());
+        roff.text([roman(format!("{about}."))]);
+        options(
+            roff,
+            command
+                .get_arguments()
+                .filter(|arg| arg.get_help_heading().is_none() && !arg.is_global_set()),
+        );
+    }
+}
+
+/// Arguments with what they mean.
+fn options<'a>(roff: &mut Roff, args: impl Iterator<Item = &'a Arg>) {
+    for arg in args.filter(|arg| !arg.is_hide_set() && arg.get_id() != "help") {
+        let mut label = vec![];
+        let (short, long) = (arg.get_short(), arg.get_long());
+        if let Some(short) = short {
+            label.push(bold(format!("-{short}")));
+        }
+        if let Some(long) = long {
+            label.push(roman(if short.is_some() { ", " } else { "" }));
+            label.push(bold(format!("--{long}")));
+        }
+        if arg.get_action().takes_values() {
+            label.push(roman(if long.is_some() { " " } else { "" }));
+            label.push(italic(value_name(arg)));
+        }
+        roff.control("TP", []);
+        roff.text(label);
+        let mut words = format!("{}.", text(arg.get_help()));
+        let known: Vec<String> = arg
+            .get_possible_values()
+            .iter()
+            .filter(|value| !value.is_hide_set())
+            .map(|value| value.get_name().to_owned())
+            .collect();
+        if !known.is_empty() && arg.get_action().takes_values() {
+            words.push_str(" One of ");
+            words.push_str(&known.join(", "));
+            words.push('.');
+        }
+        let default: Vec<_> = arg
+            .get_default_values()
+            .iter()
+            .map(|value| value.to_string_lossy())
+            .collect();
+        if !default.is_empty() && arg.get_action().takes_values() {
+            words.push_str(" Default: ");
+            words.push_str(&default.join(", "));
+            words.push('.');
+        }
+        roff.text([roman(words)]);
+    }
+}
+
+fn value_name(arg: &Arg) -> String {
+    arg.get_value_names()
+        .and_then(<[_]>::first)
+        .map_or_else(|| arg.get_id().as_str().to_uppercase(), ToString::to_string)
+}
+
+fn text(styled: Option<&clap::builder::StyledStr>) -> String {
+    styled.map(ToString::to_string).unwrap_or_default()
+}
+
+/// The first letter small, as behind the dash of NAME.
+fn sentence_case(text: &str) -> String {
+    let mut letters = text.chars();
+    letters
+        .next()
+        .map(|first| first.to_lowercase().chain(letters).collect())
+        .unwrap_or_default()
+}
+
+fn heading(roff: &mut Roff, name: &str) {
+    roff.control("SH", [name]);
+}
+
+fn para(roff: &mut Roff, words: &str) {
+    roff.control("PP", []);
+    roff.text([roman(words)]);
+}
+
+fn verbatim(roff: &mut Roff, text: &str) {
+    roff.control("PP", [])
+        .control("RS", ["4"])
+        .control("nf", []);
+    for line in text.lines() {
+        roff.text([roman(line)]);
+    }
+    roff.control("fi", []).control("RE", []);
+}
+
+fn item(roff: &mut Roff, label: &str, words: &str) {
+    roff.control("TP", []);
+    roff.text([bold(label)]);
+    roff.text([roman(words)]);
+}

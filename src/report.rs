@@ -1,0 +1,34 @@
+//! Floor 5: what the user reads.
+//!
+//! [`model`] is the contract: the JSON report as its own types. [`assemble`] fills it from evidence
+//! and judgement; [`text`], [`json`] and [`nagios`] render it and compute nothing.
+
+pub mod assemble;
+pub mod json;
+pub mod model;
+pub mod nagios;
+pub mod text;
+
+pub use model::Report;
+
+/// The exit status that belongs to a report: 0 ok, 1 warning, 2 critical, 3 unknown, as the
+/// monitoring plug-ins have it.
+#[must_use]
+pub const fn status(report: &Report) -> u8 {
+    match report.verdict {
+        model::Verdict::Ok => 0,
+        model::Verdict::Warning => 1,
+        model::Verdict::Critical => 2,
+        model::Verdict::Unknown => 3,
+    }
+}
+
+/// The sentence that stands for the whole report: its summary, or where an older report has none,
+/// its first finding.
+fn headline(report: &Report) -> &str {
+    report
+        .summary
+        .as_deref()
+        .or_else(|| report.findings.first().map(|found| found.title.as_str()))
+        .unwrap_or("Nothing wrong was found.")
+}

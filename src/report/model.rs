@@ -1,0 +1,362 @@
+//! The JSON report: schema version 1.
+//!
+//! These types are the contract; the engine's own may change. What was not measured is absent or
+//! null. Keys this version does not know survive reading and writing again.
+
+mod number;
+mod time;
+
+use std::{collections::BTreeMap, net::SocketAddr};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+pub use number::Number;
+pub use time::Time;
+
+/// The version of the contract that this program writes and reads.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// Keys that this version does not know.
+pub type Unknown = BTreeMap<String, serde_json::Value>;
+
+/// One report.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// [`SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// Who wrote it.
+    pub tool: Tool,
+    /// The command that was run: `check`, `nat lifetime`…
+    pub command: String,
+    /// When the command began.
+    pub started_at: Time,
+    /// When it ended.
+    pub finished_at: Time,
+    /// Where it ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<Host>,
+    /// Whom it asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<Provider>,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// The verdict in one sentence for the owner of the PBX.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub summary: Option<String>,
+    /// The command was stopped before its end.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub interrupted: bool,
+    /// What is wrong, the worst first.
+    #[serde(default)]
+    pub findings: Vec<Finding>,
+    /// What was measured.
+    #[serde(default)]
+    pub measurements: Measurements,
+    /// The rest.
+    #[serde(flatten)]
+    pub unknown: Unknown,
+}
+
+/// The program that wrote a report.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tool {
+    /// `iax2-natcheck`.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+}
+
+/// The host that a report was made on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Host {
+    /// The operating system: `Linux`.
+    pub os: Option<String>,
+    /// The release of its kernel.
+    pub kernel: Option<String>,
+    /// The address of the main socket.
+    pub local_address: Option<SocketAddr>,
+}
+
+/// The provider that a report is about.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Provider {
+    /// As the user named it.
+    pub name: String,
+    /// What the name stood for.
+    pub address: Option<SocketAddr>,
+    /// The account.
+    pub user: Option<String>,
+}
+
+/// The whole report in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Nothing is wrong.
+    Ok,
+    /// Something is wrong, calls still come through or may do so.
+    Warning,
+    /// Calls are lost.
+    Critical,
+    /// The main question could not be answered.
+    Unknown,
+}
+
+/// How much a finding weighs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// A question stays open.
+    Unknown,
+    /// Something is wrong, calls still come through or may do so.
+    Warning,
+    /// Calls are lost.
+    Critical,
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// Its stable name.
+    pub id: String,
+    /// How much it weighs.
+    pub severity: Severity,
+    /// What is wrong, in one line.
+    pub title: String,
+    /// The facts it rests on.
+    #[serde(default)]
+    pub because: Vec<String>,
+    /// The ways to mend it, the best first.
+    #[serde(default)]
+    pub do_this: Vec<String>,
+}
+
+/// What was measured; a part that was not is absent.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Measurements {
+    /// POKEs to the provider.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reachability: Option<Reachability>,
+    /// The same to the reflector.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reflector: Option<Reachability>,
+    /// The live registration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registration: Option<Registration>,
+    /// What the Asterisk on this host says of its own registration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asterisk: Option<Asterisk>,
+    /// Where the NAT mapped one socket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mapping: Option<Mapping>,
+    /// How long idle mappings live.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lifetime: Option<Lifetime>,
+    /// The share of the time in which calls can come in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reachable: Option<Reachable>,
+    /// The rest.
+    #[serde(flatten)]
+    pub unknown: Unknown,
+}
+
+/// POKEs and PONGs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Reachability {
+    /// POKEs sent.
+    pub sent: u32,
+    /// PONGs received.
+    pub received: u32,
+    /// Round-trip times.
+    pub rtt_ms: Option<Spread>,
+    /// The server demanded a call token.
+    pub call_token_required: Option<bool>,
+    /// An ICMP error about the POKEs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub icmp: Option<String>,
+    /// Another address that answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answered_from: Option<SocketAddr>,
+}
+
+/// The spread of a measure.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Spread {
+    /// The least.
+    pub min: Number,
+    /// The middle one.
+    pub median: Number,
+    /// The greatest.
+    pub max: Number,
+}
+
+/// A registration.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Registration {
+    /// `registered`, `rejected`, `token-refused`, `auth-unsupported` or `timeout`.
+    pub state: String,
+    /// The method that was accepted: `none`, `plaintext`, `md5` or `rsa`.
+    pub auth: Option<String>,
+    /// The refresh granted.
+    pub refresh_s: Option<Number>,
+    /// From one registration to the next.
+    pub reregister_after_s: Option<Number>,
+    /// Our address as the registrar saw it last.
+    pub apparent_address: Option<SocketAddr>,
+    /// From the first request to the end.
+    pub elapsed_ms: Option<Number>,
+    /// The registrar's words for a refusal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
+    /// The registrar's number for a refusal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause_code: Option<u8>,
+}
+
+/// What Asterisk says of its registration.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Asterisk {
+    /// The account.
+    pub user: String,
+    /// The state in Asterisk's words.
+    pub state: String,
+    /// The refresh in force.
+    pub refresh_s: Option<Number>,
+    /// The address the registrar saw.
+    pub perceived: Option<SocketAddr>,
+}
+
+/// Where the NAT mapped one socket.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Mapping {
+    /// `none`, `endpoint-independent`, `address-dependent`, `address-and-port-dependent` or
+    /// `unknown`.
+    pub behaviour: Option<String>,
+    /// Addresses are translated.
+    pub nat: Option<bool>,
+    /// The mapping keeps the port of the socket.
+    pub port_preserved: Option<bool>,
+    /// What was seen.
+    #[serde(default)]
+    pub observations: Vec<Observation>,
+    /// Who was asked and did not answer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unanswered: Vec<SocketAddr>,
+}
+
+/// What one peer saw of one socket.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Observation {
+    /// The socket's own address.
+    pub local: SocketAddr,
+    /// Who looked.
+    pub peer: SocketAddr,
+    /// What it saw.
+    pub mapped: SocketAddr,
+    /// When, since the survey began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_s: Option<Number>,
+    /// How it was learned: `reflector`, `stun` or `registrar`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<String>,
+}
+
+/// How long idle mappings live.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Lifetime {
+    /// How they were measured: `reflector` or `stun`.
+    pub method: Option<String>,
+    /// One packet out, none in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub one_way: Option<Edge>,
+    /// Packets both ways within two seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exchange: Option<Edge>,
+    /// Packets both ways for longer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream: Option<Edge>,
+    /// Inbound packets alone keep a mapping open.
+    pub inbound_refreshes: Option<bool>,
+    /// From the first packet to the last.
+    pub elapsed_s: Option<Number>,
+    /// The longest idle time tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub longest_s: Option<Number>,
+    /// Mappings opened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mappings: Option<u32>,
+    /// Control probes beside them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub controls: Option<Controls>,
+}
+
+/// Control probes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Controls {
+    /// How many were sent.
+    pub sent: u32,
+    /// How many were answered.
+    pub received: u32,
+}
+
+/// The edge between alive and gone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Edge {
+    /// The longest idle time after which a mapping was proven alive.
+    pub alive_s: Option<Number>,
+    /// The shortest after which it was proven gone.
+    #[serde(default, skip_serializing_if = "Gone::is_unknown")]
+    pub dead_s: Gone,
+}
+
+/// When a mapping was proven gone: a number, `null` for one that outlived all that was tried, and
+/// absent where the measurement does not tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Gone {
+    /// Not known.
+    #[default]
+    Unknown,
+    /// It outlived the longest idle time tried.
+    Outlived,
+    /// After this many seconds.
+    After(Number),
+}
+
+impl Gone {
+    /// The seconds, where it was proven gone.
+    #[must_use]
+    pub const fn seconds(self) -> Option<Number> {
+        match self {
+            Self::After(seconds) => Some(seconds),
+            Self::Unknown | Self::Outlived => None,
+        }
+    }
+
+    #[allow(clippy::trivially_copy_pass_by_ref)] // serde passes fields by reference
+    fn is_unknown(&self) -> bool {
+        *self == Self::Unknown
+    }
+}
+
+impl Serialize for Gone {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.seconds().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Gone {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Option::<Number>::deserialize(deserializer)?.map_or(Self::Outlived, Self::After))
+    }
+}
+
+/// The share of the time in which calls can come in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Reachable {
+    /// From 0 to 1.
+    pub fraction: Option<Number>,
+    /// How long the way stays open after a registration; null: longer than was tried.
+    pub open_s: Option<Number>,
+    /// From one registration to the next.
+    pub cycle_s: Option<Number>,
+}

@@ -1,0 +1,236 @@
+//! The command as its user meets it.
+
+#![allow(clippy::unwrap_used)] // the helpers of tests are no tests to the lint
+
+use std::{fs, path::PathBuf};
+
+use assert_cmd::Command;
+
+const COMMANDS: [&str; 11] = [
+    "",
+    "check",
+    "demo",
+    "register",
+    "nat",
+    "nat mapping",
+    "nat lifetime",
+    "serve",
+    "report",
+    "man",
+    "completions",
+];
+
+struct Ended {
+    status: i32,
+    stdout: String,
+    stderr: String,
+}
+
+fn run(line: &str) -> Ended {
+    run_with(line.split_whitespace(), "")
+}
+
+fn run_with<'a>(words: impl IntoIterator<Item = &'a str>, stdin: &str) -> Ended {
+    let output = Command::cargo_bin("iax2-natcheck")
+        .unwrap()
+        .args(words)
+        .env_remove("IAX2_SECRET")
+        .write_stdin(stdin)
+        .output()
+        .unwrap();
+    Ended {
+        status: output.status.code().unwrap(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+fn fixture(name: &str) -> String {
+    format!(
+        "{}/tests/data/reports/{name}.json",
+        env!("CARGO_MANIFEST_DIR")
+    )
+}
+
+#[test]
+fn usage_errors_are_3_and_one_sentence() {
+    let rows = [
+        ("", "requires a subcommand"),
+        ("chek host", "unrecognized subcommand 'chek'"),
+        ("check", "<PROVIDER>"),
+        ("check host --refresh soon", "such as 60s or 5m"),
+        ("check host:port", "the port is a number from 1 to 65535"),
+        ("check host --secret s3cret", "--secret"),
+        ("nat", "requires a subcommand"),
+        ("nat mapping host --sockets 0", "0 is not in 1..=60000"),
+        ("serve --bind example.net", "write ADDRESS, ADDRESS:PORT"),
+        ("report", "<FILE>"),
+        (
+            "report x --format html",
+            "[possible values: text, json, nagios]",
+        ),
+        ("report x --json --format text", "cannot be used with"),
+    ];
+    for (line, words) in rows {
+        let ended = run(line);
+        assert_eq!(ended.status, 3, "{line}");
+        assert_eq!(ended.stdout, "", "{line}");
+        assert_eq!(ended.stderr.lines().count(), 1, "{line}: {}", ended.stderr);
+        assert!(ended.stderr.starts_with("iax2-natcheck: "), "{line}");
+        assert!(ended.stderr.contains(words), "{line}: {}", ended.stderr);
+        assert!(ended.stderr.ends_with("--help\n"), "{line}");
+    }
+}
+
+#[test]
+fn help_fits_80_columns_and_has_one_example() {
+    for command in COMMANDS {
+        for flag in ["-h", "--help"] {
+            let ended = run(&format!("{command} {flag}"));
+            assert_eq!((ended.status, ended.stderr.as_str()), (0, ""), "{command}");
+            for line in ended.stdout.lines() {
+                assert!(line.chars().count() <= 80, "{command}: {line}");
+            }
+            assert_eq!(ended.stdout.matches("Example:\n").count(), 1, "{command}");
+        }
+    }
+    assert_eq!(
+        run("--version").stdout,
+        format!("iax2-natcheck {}\n", env!("CARGO_PKG_VERSION"))
+    );
+}
+
+#[test]
+fn a_saved_report_keeps_its_status_in_every_format() {
+    let rows = [
+        ("ok", 0, "OK"),
+        ("warning", 1, "WARNING"),
+        ("critical", 2, "CRITICAL"),
+        ("unreachable", 2, "CRITICAL"),
+        ("unknown", 3, "UNKNOWN"),
+    ];
+    for (name, status, word) in rows {
+        let file = fixture(name);
+        let text = run(&format!("report {file}"));
+        assert_eq!(text.status, status, "{name}");
+        assert!(text.stdout.starts_with(&format!("{word}: ")), "{name}");
+        assert!(!text.stdout.contains('\x1b'), "{name}");
+
+        let nagios = run(&format!("report {file} --format nagios"));
+        assert_eq!(nagios.status, status, "{name}");
+        assert!(nagios.stdout.starts_with(&format!("IAX2 {word} - ")));
+        assert_eq!(nagios.stdout.lines().count(), 1, "{name}");
+
+        let json = run(&format!("report {file} --json"));
+        assert_eq!(json.status, status, "{name}");
+        let again = run_with(["report", "-", "--format", "json"], &json.stdout);
+        assert_eq!(again.status, status, "{name}");
+        assert_eq!(again.stdout, json.stdout, "{name}");
+        let value: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+        assert_eq!(
+            value["verdict"].as_str().map(str::to_uppercase).as_deref(),
+            Some(word)
+        );
+        for ended in [text, nagios, json] {
+            assert_eq!(ended.stderr, "", "{name}");
+        }
+    }
+}
+
+#[test]
+fn what_is_no_report_is_3_and_one_sentence() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str, content: &str| {
+        let path = directory.path().join(name);
+        fs::write(&path, content).unwrap();
+        path.display().to_string()
+    };
+    let rows = [
+        ("/nonexistent.json".to_owned(), "No such file"),
+        (file("empty", ""), "is no report"),
+        (
+            file("later", r#"{"schema_version": 7}"#),
+            "schema_version 7",
+        ),
+        (
+            file("broken", &fs::read_to_string(fixture("ok")).unwrap()[..200]),
+            "is no report",
+        ),
+    ];
+    for (path, words) in rows {
+        let ended = run(&format!("report {path}"));
+        assert_eq!(ended.status, 3, "{path}");
+        assert_eq!(ended.stdout, "", "{path}");
+        assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
+        assert!(ended.stderr.contains(&path), "{}", ended.stderr);
+        assert!(ended.stderr.contains(words), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn output_goes_to_a_file_and_not_to_stdout() {
+    let directory = tempfile::tempdir().unwrap();
+    let target: PathBuf = directory.path().join("again.json");
+    let line = format!(
+        "report {} --json --output {}",
+        fixture("critical"),
+        target.display()
+    );
+    for _ in 0..2 {
+        let ended = run(&line);
+        assert_eq!((ended.status, ended.stdout.as_str()), (2, ""));
+        assert_eq!(
+            run(&format!("report {}", target.display())).stdout,
+            run(&format!("report {}", fixture("critical"))).stdout
+        );
+    }
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+
+    let ended = run(&format!(
+        "report {} --output /nonexistent/report.json",
+        fixture("ok")
+    ));
+    assert_eq!(ended.status, 3);
+    assert!(
+        ended
+            .stderr
+            .contains("/nonexistent/report.json cannot be written")
+    );
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = std::process::Command::new(assert_cmd::cargo::cargo_bin!("iax2-natcheck"))
+        .args(["completions", "bash"])
+        .stdout(writer)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
+
+#[test]
+fn the_manual_in_the_repository_is_the_one_the_program_prints() {
+    let committed = fs::read_to_string(format!(
+        "{}/man/iax2-natcheck.1",
+        env!("CARGO_MANIFEST_DIR")
+    ))
+    .unwrap();
+    let ended = run("man");
+    assert_eq!(ended.status, 0);
+    assert!(
+        ended.stdout == committed,
+        "run: cargo run -- man > man/iax2-natcheck.1"
+    );
+}
+
+#[test]
+fn every_shell_has_completions() {
+    for shell in ["bash", "zsh", "fish"] {
+        let ended = run(&format!("completions {shell}"));
+        assert_eq!(ended.status, 0, "{shell}");
+        assert!(ended.stdout.contains("max-lifetime"), "{shell}");
+    }
+}
