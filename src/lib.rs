@@ -1,5 +1,6 @@
 //! Diagnosis of the NAT between an IAX2 PBX and its provider.
 
+pub mod net;
 pub mod probe;
 pub mod proto;
 pub mod types;
