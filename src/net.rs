@@ -4,6 +4,7 @@ pub mod clock;
 pub mod drive;
 pub mod open_files;
 pub mod port_owner;
+pub mod resolve;
 pub mod sockets;
 pub mod stop;
 pub mod udp;
@@ -48,6 +49,36 @@ pub enum NetError {
         needed: u64,
         /// The hard limit.
         hard: u64,
+    },
+    /// What should name a host does not.
+    #[error(
+        "`{text}` names no host: {why}; write HOST or HOST:PORT, and IPv6 as [2001:db8::1]:4569"
+    )]
+    NoTarget {
+        /// What the user wrote.
+        text: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// The name has no address, or the DNS did not tell.
+    #[error(
+        "cannot find the address of {name}: {reason}; check the spelling and the DNS of this host"
+    )]
+    Unresolved {
+        /// The name.
+        name: String,
+        /// What the resolver says.
+        reason: String,
+    },
+    /// The DNS says that the host does not offer the service (RFC 2782, target `.`).
+    #[error(
+        "the DNS of {name} says that it offers no {service}; ask the provider for the right name, or give a port"
+    )]
+    NoService {
+        /// The name.
+        name: String,
+        /// The SRV label, `_iax._udp`.
+        service: &'static str,
     },
     /// The host refused something that every host grants.
     #[error("cannot {what}: {source}")]
