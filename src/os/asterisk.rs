@@ -184,8 +184,6 @@ pub enum PeerStatus {
     Reachable(Duration),
     /// It answers, but only after this time, which is longer than the configuration allows.
     Lagged(Duration),
-    /// Words unknown here.
-    Other(String),
 }
 
 /// Reads the table of `iax2 show registry`.
@@ -267,17 +265,17 @@ pub fn parse_peers(text: &str) -> Result<Vec<Peer>, OsError> {
         };
         let (_mask, rest) = first_word(rest);
         let (port, rest) = first_word(rest);
-        let (port, trunk) = match port.strip_suffix("(T)") {
-            Some(port) => (port, true),
-            None => (port, false),
+        // `(T)` stands right behind a port of up to six characters, with or without a blank.
+        let (port, rest, trunk) = match (port.strip_suffix("(T)"), rest.strip_prefix("(T)")) {
+            (Some(port), _) => (port, rest, true),
+            (None, Some(rest)) => (port, rest.trim_start(), true),
+            (None, None) => (port, rest, false),
         };
         let (rest, encrypted) = match rest.strip_prefix("(E)") {
             Some(rest) => (rest.trim_start(), true),
             None => (rest, false),
         };
-        if rest.is_empty() {
-            return Err(wrong("the status is missing"));
-        }
+        let status = status_of(rest).ok_or_else(|| wrong("the status is not known"))?;
         let port = present(port)
             .map(|port| port.parse())
             .transpose()
@@ -294,7 +292,7 @@ pub fn parse_peers(text: &str) -> Result<Vec<Peer>, OsError> {
             dynamic,
             trunk,
             encrypted,
-            status: status_of(rest),
+            status,
         });
     }
     Err(table.cut_short())
@@ -307,22 +305,18 @@ fn first_word(text: &str) -> (&str, &str) {
 }
 
 /// Reads the status that stands before a description.
-fn status_of(text: &str) -> PeerStatus {
+fn status_of(text: &str) -> Option<PeerStatus> {
     let timed = |prefix| {
         let (millis, _) = text.strip_prefix(prefix)?.split_once(" ms)")?;
         Some(Duration::from_millis(millis.parse().ok()?))
     };
-    if let Some(time) = timed("OK (") {
-        return PeerStatus::Reachable(time);
-    }
-    if let Some(time) = timed("LAGGED (") {
-        return PeerStatus::Lagged(time);
-    }
-    match text.split_ascii_whitespace().next().unwrap_or_default() {
-        "Unmonitored" => PeerStatus::Unmonitored,
-        "UNKNOWN" => PeerStatus::Unknown,
-        "UNREACHABLE" => PeerStatus::Unreachable,
-        word => PeerStatus::Other(word.to_owned()),
+    match first_word(text).0 {
+        "Unmonitored" => Some(PeerStatus::Unmonitored),
+        "UNKNOWN" => Some(PeerStatus::Unknown),
+        "UNREACHABLE" => Some(PeerStatus::Unreachable),
+        "OK" => timed("OK (").map(PeerStatus::Reachable),
+        "LAGGED" => timed("LAGGED (").map(PeerStatus::Lagged),
+        _ => None,
     }
 }
 

@@ -153,7 +153,9 @@ fn qualified_and_static_peers_are_read() {
 Name/Username    Host                                           Mask                                      Port           Status      Description                     
 bob              10.99.0.2                                (D)  (null)                                    4569           OK (3 ms)                                   
 to-tokyes/tokye  10.99.0.1                                (S)  255.255.255.255                           4569(T)   (E)  LAGGED (2001 ms) the other office
-2 iax2 peers [2 online, 0 offline, 0 unmonitored]
+to-trunk1/trunk  127.0.0.1                                (S)  255.255.255.255                           45691 (T)      Unmonitored                                 
+to-crypt1/crypt  127.0.0.1                                (S)  255.255.255.255                           45691     (E)  Unmonitored                                 
+4 iax2 peers [2 online, 0 offline, 2 unmonitored]
 Asterisk ending (0).
 ";
     let peers = parse_peers(text).unwrap();
@@ -170,7 +172,12 @@ Asterisk ending (0).
         (peers[1].dynamic, peers[1].trunk, peers[1].encrypted),
         (false, true, true)
     );
+    let marks = |at: usize| (peers[at].port, peers[at].trunk, peers[at].encrypted);
+    assert_eq!(marks(2), (Some(45691), true, false));
+    assert_eq!(marks(3), (Some(45691), false, true));
+    assert_eq!(peers[2].status, PeerStatus::Unmonitored);
     for (old, new) in [
+        ("LAGGED (", "LATE ("),
         ("(S)", "(X)"),
         ("4569(T)", "port(T)"),
         ("LAGGED (2001 ms) the other office", ""),
