@@ -3,6 +3,8 @@
 pub mod check;
 pub mod config;
 pub mod lab;
+pub mod net;
+pub mod os;
 pub mod probe;
 pub mod proto;
 pub mod report;

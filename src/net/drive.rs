@@ -1,0 +1,258 @@
+//! The event loop, the only one: it drives one machine over its sockets by the drain law of
+//! [`contract`](crate::proto::contract).
+//!
+//! A turn begins when a socket, the machine's deadline or the caller's stop wakes the loop. The
+//! clock is read once a turn. What one turn does is bounded, so that a flood on one socket delays
+//! neither the other sockets nor the deadline nor the stop by more than one batch.
+
+use std::{
+    future::Future,
+    io,
+    ops::ControlFlow,
+    pin::pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    net::{
+        NetError, clock,
+        sockets::Sockets,
+        udp::{Refusal, Socket, send_cause},
+    },
+    proto::contract::{Input, Machine, SocketKey, Transmit, Unreachable},
+    types::PeerAddr,
+};
+
+/// Datagrams and ICMP errors taken from one socket in a turn.
+const BATCH: usize = 64;
+/// Datagrams and events taken from the machine before the other sides get their chance.
+const DRAIN: usize = 256;
+/// The largest UDP payload there is.
+const LARGEST: usize = 65_535;
+/// How often, and how far apart, a full send buffer is tried again before the datagram is dropped.
+const RETRIES: usize = 20;
+const RETRY: Duration = Duration::from_millis(1);
+
+/// Why the loop ended. The machine stays as it is, and may be driven again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended<B, S> {
+    /// The callback broke off at an event.
+    Event(B),
+    /// The stop came.
+    Stopped(S),
+    /// Nothing can happen any more: no deadline, and no socket is open.
+    Idle,
+}
+
+/// Drives `machine` until `on_event` breaks, `stop` is done, or nothing can happen any more.
+///
+/// Every event goes to `on_event` in order, with the time of its turn. A client's sockets are opened
+/// when the first datagram leaves from their key; a socket that cannot be opened, or a datagram that
+/// the host refuses to send, is told to the machine as [`Input::Unreachable`]. Must run inside a
+/// tokio runtime with I/O and time.
+///
+/// # Errors
+///
+/// [`NetError::Host`] where a server's sockets cannot be watched.
+pub async fn drive<M: Machine, B, S>(
+    machine: &mut M,
+    sockets: &mut Sockets,
+    on_event: impl FnMut(M::Event, Instant) -> ControlFlow<B>,
+    stop: impl Future<Output = S>,
+) -> Result<Ended<B, S>, NetError> {
+    sockets.start()?;
+    let mut turn = Turn {
+        machine,
+        sockets,
+        on_event,
+        now: clock::now(),
+    };
+    let mut buffer = vec![0; LARGEST];
+    let mut stop = pin!(stop);
+    let mut timer = pin!(tokio::time::sleep_until(turn.now.into()));
+    loop {
+        let more = match turn.drain().await {
+            ControlFlow::Break(result) => return Ok(Ended::Event(result)),
+            ControlFlow::Continue(Drained::All) => false,
+            ControlFlow::Continue(Drained::Some) => true,
+        };
+        let deadline = turn.machine.poll_timeout();
+        if deadline.is_none() && turn.sockets.is_closed() && !more {
+            return Ok(Ended::Idle);
+        }
+        if let Some((at, _)) = deadline
+            && timer.deadline() != at.into()
+        {
+            timer.as_mut().reset(at.into());
+        }
+        // The branches are tried in random order, so none starves.
+        tokio::select! {
+            stopped = &mut stop => return Ok(Ended::Stopped(stopped)),
+            () = &mut timer, if deadline.is_some() => {
+                turn.now = clock::now();
+                turn.machine.handle_timeout(turn.now);
+            }
+            (key, socket) = turn.sockets.ready() => {
+                turn.now = clock::now();
+                if let ControlFlow::Break(result) = turn.receive(key, &socket, &mut buffer).await {
+                    return Ok(Ended::Event(result));
+                }
+            }
+            () = tokio::task::yield_now(), if more => turn.now = clock::now(),
+        }
+    }
+}
+
+/// Whether the machine had nothing more to say.
+enum Drained {
+    All,
+    Some,
+}
+
+/// The loop's hands: the machine and what it is connected to.
+struct Turn<'a, M, F> {
+    machine: &'a mut M,
+    sockets: &'a mut Sockets,
+    on_event: F,
+    now: Instant,
+}
+
+impl<M: Machine, B, F: FnMut(M::Event, Instant) -> ControlFlow<B>> Turn<'_, M, F> {
+    /// Takes transmits and events until both are empty, or until [`DRAIN`] is reached.
+    async fn drain(&mut self) -> ControlFlow<B, Drained> {
+        for _ in 0..DRAIN {
+            let transmit = self.machine.poll_transmit();
+            let event = self.machine.poll_event();
+            if transmit.is_none() && event.is_none() {
+                return ControlFlow::Continue(Drained::All);
+            }
+            if let Some(transmit) = transmit {
+                self.send(&transmit).await;
+            }
+            if let Some(event) = event {
+                (self.on_event)(event, self.now)?;
+            }
+        }
+        ControlFlow::Continue(Drained::Some)
+    }
+
+    /// Gives the machine what one socket has, at most [`BATCH`] datagrams and as many errors.
+    async fn receive(
+        &mut self,
+        key: SocketKey,
+        socket: &Socket,
+        buffer: &mut [u8],
+    ) -> ControlFlow<B> {
+        for _ in 0..BATCH {
+            match socket.receive(buffer) {
+                Ok((length, source)) => {
+                    let payload = buffer.get(..length).unwrap_or_default();
+                    tracing::trace!(?key, %source, length, "received");
+                    let input = Input::Datagram {
+                        socket: key,
+                        source: PeerAddr::new(source),
+                        payload,
+                    };
+                    self.machine.handle_input(input, self.now);
+                    if let Drained::Some = self.drain().await? {
+                        return ControlFlow::Continue(());
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                // An ICMP error, which the error queue tells in full.
+                Err(_) => {}
+            }
+        }
+        for _ in 0..BATCH {
+            let Some(refusal) = socket.refusal() else {
+                break;
+            };
+            self.unreachable(key, refusal);
+            if let Drained::Some = self.drain().await? {
+                break;
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    async fn send(&mut self, transmit: &Transmit) {
+        let (key, peer) = (transmit.socket, transmit.peer);
+        let Some(socket) = self.socket(key, peer) else {
+            return;
+        };
+        let send = || socket.send(&transmit.payload, peer.get(), transmit.ttl);
+        let mut result = send();
+        for _ in 0..RETRIES {
+            if !result.as_ref().is_err_and(buffer_is_full) {
+                break;
+            }
+            tokio::time::sleep(RETRY).await;
+            result = send();
+        }
+        match result {
+            Ok(()) => tracing::trace!(?key, %peer, length = transmit.payload.len(), "sent"),
+            Err(error) if buffer_is_full(&error) => {
+                tracing::debug!(?key, %peer, "send buffer full, datagram dropped");
+                self.sockets.drop_one();
+            }
+            Err(error) => {
+                tracing::debug!(?key, %peer, %error, "not sent");
+                let refusal = Refusal {
+                    peer,
+                    cause: send_cause(&error),
+                    reporter: None,
+                };
+                self.unreachable(key, refusal);
+            }
+        }
+    }
+
+    /// The socket of `key`, opened if need be; the machine is told either way.
+    fn socket(&mut self, key: SocketKey, peer: PeerAddr) -> Option<Arc<Socket>> {
+        if let Some(socket) = self.sockets.get(key) {
+            return Some(socket);
+        }
+        match self.sockets.open(key, peer) {
+            Ok((socket, local)) => {
+                tracing::debug!(?key, %local, "opened");
+                let input = Input::Opened { socket: key, local };
+                self.machine.handle_input(input, self.now);
+                Some(socket)
+            }
+            Err(error) => {
+                tracing::warn!("{error}");
+                let refusal = Refusal {
+                    peer,
+                    cause: Unreachable::NoSocket,
+                    reporter: None,
+                };
+                self.unreachable(key, refusal);
+                None
+            }
+        }
+    }
+
+    fn unreachable(&mut self, socket: SocketKey, refusal: Refusal) {
+        let Refusal {
+            peer,
+            cause,
+            reporter,
+        } = refusal;
+        let input = Input::Unreachable {
+            socket,
+            peer,
+            cause,
+            reporter,
+        };
+        self.machine.handle_input(input, self.now);
+    }
+}
+
+fn buffer_is_full(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock
+        || error.raw_os_error() == Some(nix::Error::ENOBUFS as i32)
+}
+
+#[cfg(test)]
+mod tests;

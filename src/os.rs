@@ -1,0 +1,69 @@
+//! Floor 3: what this host tells about itself and its Asterisk.
+
+pub mod asterisk;
+pub mod host;
+
+use std::{io, path::PathBuf, time::Duration};
+
+/// What can go wrong between this program and its host.
+#[derive(Debug, thiserror::Error)]
+pub enum OsError {
+    /// There is no such program.
+    #[error("cannot ask Asterisk: there is no program {}; run this on the PBX itself, or name the program's path", program.display())]
+    NoProgram {
+        /// The program.
+        program: PathBuf,
+    },
+    /// The program cannot be started.
+    #[error("cannot ask Asterisk: {} does not start: {source}", program.display())]
+    NotStarted {
+        /// The program.
+        program: PathBuf,
+        /// The host's reason.
+        source: io::Error,
+    },
+    /// No Asterisk runs.
+    #[error("cannot ask Asterisk: it is not running; start it, or run without --asterisk")]
+    NotRunning,
+    /// Asterisk runs, but this user may not talk to it.
+    #[error(
+        "cannot ask Asterisk: this user may not use its control socket; run as root or as the user asterisk"
+    )]
+    NotAllowed,
+    /// Asterisk runs without IAX2.
+    #[error(
+        "Asterisk does not know `{command}`: chan_iax2 is not loaded; load it with `module load chan_iax2.so`"
+    )]
+    NoIax2 {
+        /// The command.
+        command: String,
+    },
+    /// Asterisk did not answer in time.
+    #[error("Asterisk did not answer `{command}` within {}", humantime::format_duration(*limit))]
+    Timeout {
+        /// The command.
+        command: String,
+        /// How long was waited.
+        limit: Duration,
+    },
+    /// Asterisk answered, but not as any version known to us does.
+    #[error(
+        "cannot read what Asterisk answers to `{command}`, line {line}: {what}; please report it with your version of Asterisk"
+    )]
+    Unreadable {
+        /// The command.
+        command: &'static str,
+        /// The line, counted from 1.
+        line: usize,
+        /// What is wrong there.
+        what: &'static str,
+    },
+    /// Asterisk refused the command.
+    #[error("Asterisk refused `{command}`: {answer}")]
+    Refused {
+        /// The command.
+        command: String,
+        /// What it said, in one line.
+        answer: String,
+    },
+}
