@@ -14,7 +14,8 @@ use tempfile::TempDir;
 /// How often a condition is looked at again.
 const POLL: Duration = Duration::from_millis(20);
 
-/// Starts the command: [`plain`] here, or something that enters a network namespace first.
+/// Starts the command: [`plain`] here, or a closure that enters a network namespace first, such as
+/// `|command| namespace.run(|| command.spawn()).map_err(io::Error::other)?`.
 pub type Spawn<'a> = dyn Fn(&mut Command) -> io::Result<Child> + 'a;
 
 /// Starts the command as it stands.
