@@ -1,0 +1,153 @@
+//! A child process that never outlives the test that started it.
+
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+
+/// How often a condition is looked at again.
+const POLL: Duration = Duration::from_millis(20);
+
+/// Starts the command: [`plain`] here, or a closure that enters a network namespace first, such as
+/// `|command| namespace.run(|| command.spawn()).map_err(io::Error::other)?`.
+pub type Spawn<'a> = dyn Fn(&mut Command) -> io::Result<Child> + 'a;
+
+/// Starts the command as it stands.
+///
+/// # Errors
+///
+/// As [`Command::spawn`].
+pub fn plain(command: &mut Command) -> io::Result<Child> {
+    command.spawn()
+}
+
+/// A running process; killed by its pid, and reaped, on drop.
+pub struct Process {
+    name: String,
+    child: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts `command` through `spawn`; its standard output and error go to the file `log`.
+    pub fn start(command: &mut Command, spawn: &Spawn<'_>, log: &Path) -> Self {
+        let name = command.get_program().to_string_lossy().into_owned();
+        let output = File::create(log).unwrap_or_else(|e| panic!("{}: {e}", log.display()));
+        let errors = output.try_clone().unwrap();
+        command.stdin(Stdio::null()).stdout(output).stderr(errors);
+        let child = spawn(command).unwrap_or_else(|e| panic!("cannot start {name}: {e}"));
+        Self {
+            name,
+            child,
+            log: log.to_owned(),
+        }
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it has written up to now, standard output and error mixed.
+    pub fn output(&self) -> String {
+        read_lossy(&self.log)
+    }
+
+    /// Whether it still runs.
+    pub fn is_running(&mut self) -> bool {
+        self.status().is_none()
+    }
+
+    /// Waits until it has ended; `None` when it still runs after `patience`.
+    pub fn wait(&mut self, patience: Duration) -> Option<ExitStatus> {
+        poll(patience, || self.status())
+    }
+
+    /// Kills it and waits for its end.
+    pub fn kill(&mut self) {
+        // Fails only where the process has ended by itself, which is what we want.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    fn status(&mut self) -> Option<ExitStatus> {
+        self.child
+            .try_wait()
+            .unwrap_or_else(|e| panic!("cannot wait for {}: {e}", self.name))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// How a command that runs to its end came out.
+#[derive(Debug)]
+pub struct Finished {
+    /// Its exit status.
+    pub status: ExitStatus,
+    /// Its standard output.
+    pub stdout: String,
+    /// Its standard error.
+    pub stderr: String,
+}
+
+/// Runs `command` to its end; panics when that takes longer than `patience`.
+pub fn run(command: &mut Command, spawn: &Spawn<'_>, patience: Duration) -> Finished {
+    // Files instead of pipes: a full pipe would stop a talkative command.
+    let folder = TempDir::new().unwrap();
+    let (stdout, stderr) = (folder.path().join("stdout"), folder.path().join("stderr"));
+    command
+        .stdin(Stdio::null())
+        .stdout(File::create(&stdout).unwrap())
+        .stderr(File::create(&stderr).unwrap());
+    let name = format!("{command:?}");
+    let child = spawn(command).unwrap_or_else(|e| panic!("cannot start {name}: {e}"));
+    let mut process = Process {
+        name,
+        child,
+        log: stdout.clone(),
+    };
+    let status = process.wait(patience);
+    let (stdout, stderr) = (read_lossy(&stdout), read_lossy(&stderr));
+    let Some(status) = status else {
+        panic!(
+            "{} took longer than {patience:?}\n{stdout}\n{stderr}",
+            process.name
+        );
+    };
+    Finished {
+        status,
+        stdout,
+        stderr,
+    }
+}
+
+/// Asks `look` again and again until it gives something; `None` after `patience`.
+pub fn poll<T>(patience: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+    let deadline = Instant::now() + patience;
+    loop {
+        if let Some(found) = look() {
+            return Some(found);
+        }
+        if Instant::now() >= deadline {
+            return None;
+        }
+        thread::sleep(POLL);
+    }
+}
+
+/// The text of a file; empty where there is none, as before a server has begun its log.
+pub fn read_lossy(path: &Path) -> String {
+    fs::read(path)
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .unwrap_or_default()
+}

@@ -1,0 +1,19 @@
+//! What the integration tests share: real servers, captures and the guard around every process.
+//!
+//! A test crate takes it with `#[path = "support/support.rs"] mod support;`.
+
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "every test crate compiles all of it and uses its part; a test may panic"
+)]
+
+pub mod asterisk;
+pub mod coturn;
+pub mod golden;
+pub mod loopback;
+pub mod pcap;
+pub mod process;
+pub mod tshark;
