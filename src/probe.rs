@@ -8,3 +8,4 @@ pub mod message;
 pub mod provider;
 pub mod reach;
 pub mod reflector;
+pub mod survey;

@@ -188,6 +188,18 @@ impl Lifetime {
         lifetime
     }
 
+    /// Ends the sweep early: what was found stays, delayed answers are cancelled.
+    pub fn stop(&mut self, now: Instant) {
+        if self.phase == Phase::Sweeping {
+            self.deadlines.clear();
+            self.status = None;
+            self.controls.next = None;
+            self.finish(now);
+        } else {
+            self.phase = Phase::Over;
+        }
+    }
+
     /// Whether the sweep is over.
     #[must_use]
     pub fn is_finished(&self) -> bool {

@@ -310,7 +310,7 @@ impl Reflector {
         let bits =
             u32::from(from.other_port) * OTHER_PORT + u32::from(from.other_address) * OTHER_ADDRESS;
         let socket = SocketKey(arrived_on.0 ^ bits);
-        self.sockets.contains_key(&socket).then_some(socket)
+        (bits == 0 || self.sockets.contains_key(&socket)).then_some(socket)
     }
 
     fn cancel(&mut self, address: IpAddr, session: u32) {

@@ -1,0 +1,634 @@
+//! The whole survey of one provider: every experiment, in an order in which none poisons the next.
+//!
+//! Each experiment has sockets of its own, so that most run side by side: POKEs, the registration and the
+//! mapping at once; the lifetimes when the loss of the path is known. While the lifetimes are measured
+//! the registration is renewed as a PBX would, from its own socket and in its own rhythm, so that a
+//! mapping that changes within a refresh shows in what the registrar sees.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+
+use crate::{
+    probe::{
+        behaviour::Shape,
+        evidence::{Evidence, RegistrationEvidence, RegistrationState},
+        lifetime::{Answerer, Lifetime, LifetimeConfig, LifetimeEvent, LifetimeProgress},
+        mapping::{Mapping, MappingConfig},
+        reach::{Reach, ReachConfig},
+    },
+    proto::{
+        auth::Credentials,
+        contract::{Input, Machine, SocketKey, Transmit, earlier},
+        registration::{Outcome, Registration, RegistrationConfig, RegistrationEvent},
+        reliable::RetryPolicy,
+    },
+    types::{LocalAddr, PeerAddr},
+};
+
+/// What to find out, of whom.
+#[derive(Clone, Debug)]
+pub struct SurveyConfig {
+    /// The provider.
+    pub provider: PeerAddr,
+    /// A reflector on another host; without one the provider is asked whether it is one.
+    pub reflector: Option<PeerAddr>,
+    /// STUN servers.
+    pub stun: Vec<PeerAddr>,
+    /// The account to register; `None`: none is made.
+    pub credentials: Option<Credentials>,
+    /// The refresh to ask for.
+    pub refresh: Duration,
+    /// The refresh to judge with, instead of the granted one.
+    pub assumed_refresh: Option<Duration>,
+    /// Give the registration up in the end.
+    pub release: bool,
+    /// Send POKEs to the provider.
+    pub reach: bool,
+    /// Look at the mapping of one socket.
+    pub mapping: bool,
+    /// The lifetimes to measure; `None`: none.
+    pub sweep: Option<SweepPlan>,
+    /// When frames of the registration are sent again.
+    pub retry: RetryPolicy,
+    /// Seed of everything random.
+    pub seed: [u8; 32],
+}
+
+impl SurveyConfig {
+    /// The whole survey with the defaults of the command line.
+    #[must_use]
+    pub fn new(provider: PeerAddr, seed: [u8; 32]) -> Self {
+        Self {
+            provider,
+            reflector: None,
+            stun: Vec::new(),
+            credentials: None,
+            refresh: Duration::from_secs(60),
+            assumed_refresh: None,
+            release: false,
+            reach: true,
+            mapping: true,
+            sweep: Some(SweepPlan::default()),
+            retry: RetryPolicy::QUICK,
+            seed,
+        }
+    }
+}
+
+/// Which lifetimes are measured, and with how many mappings.
+#[derive(Clone, Debug)]
+pub struct SweepPlan {
+    /// The shapes.
+    pub shapes: Vec<Shape>,
+    /// The longest idle time to try.
+    pub longest: Duration,
+    /// Mappings in flight, at most.
+    pub budget: usize,
+}
+
+impl Default for SweepPlan {
+    fn default() -> Self {
+        Self {
+            shapes: Shape::ALL.to_vec(),
+            longest: Duration::from_secs(300),
+            budget: 512,
+        }
+    }
+}
+
+/// What the survey reports on its way.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SurveyEvent {
+    /// Something of the registration happened.
+    Registration(RegistrationEvent),
+    /// The provider was asked, and answered or did not.
+    Reached,
+    /// The mapping was seen from everywhere that answers.
+    Mapped,
+    /// The lifetimes are being measured.
+    SweepBegun,
+    /// Twice a second while lifetimes are measured: how far that is.
+    Progress(LifetimeProgress),
+    /// The edge of one shape is known.
+    Edge {
+        /// Which.
+        shape: Shape,
+        /// The longest idle time that was survived.
+        alive: Option<Duration>,
+        /// The shortest that was not.
+        dead: Option<Duration>,
+    },
+    /// Everything is done.
+    Finished,
+}
+
+/// The machine.
+#[derive(Debug)]
+pub struct Survey {
+    config: SurveyConfig,
+    rng: StdRng,
+    born: Instant,
+    reach: Option<Reach>,
+    reflector_reach: Option<Reach>,
+    registration: Option<Registration>,
+    mapping: Option<Mapping>,
+    lifetime: Option<Lifetime>,
+    record: Option<RegistrationEvidence>,
+    registration_began: Instant,
+    renew: Option<Instant>,
+    tick: Option<Instant>,
+    stopped: bool,
+    releasing: bool,
+    stage: Stage,
+    outbox: VecDeque<Transmit>,
+    events: VecDeque<SurveyEvent>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// POKEs, registration and mapping.
+    First,
+    /// Lifetimes, and renewals of the registration.
+    Sweep,
+    /// The registration is given up.
+    Release,
+    /// Nothing more is sent.
+    Over,
+}
+
+/// The socket of the registration: the one that may have a port of the user's choice.
+pub const REGISTRATION_SOCKET: SocketKey = SocketKey(0);
+const REACH_SOCKET: SocketKey = SocketKey(1);
+const REFLECTOR_REACH_SOCKET: SocketKey = SocketKey(2);
+const MAPPING_SOCKET: SocketKey = SocketKey(3);
+const CONTROL_SOCKET: SocketKey = SocketKey(4);
+const FIRST_LIFETIME_SOCKET: u32 = 16;
+/// How often the mapping is looked at again: more often than any NAT known forgets one.
+const MAPPING_AGAIN: Duration = Duration::from_secs(4);
+
+/// How often progress is told.
+const TICK: Duration = Duration::from_millis(500);
+
+impl Survey {
+    /// Begins.
+    #[must_use]
+    pub fn new(config: SurveyConfig, now: Instant) -> Self {
+        let mut survey = Self {
+            rng: StdRng::from_seed(config.seed),
+            born: now,
+            reach: None,
+            reflector_reach: None,
+            registration: None,
+            mapping: None,
+            lifetime: None,
+            record: None,
+            registration_began: now,
+            renew: None,
+            tick: None,
+            stopped: false,
+            releasing: false,
+            stage: Stage::First,
+            outbox: VecDeque::new(),
+            events: VecDeque::new(),
+            config,
+        };
+        survey.begin(now);
+        survey.drain(now);
+        survey
+    }
+
+    /// Whether everything is done.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.stage == Stage::Over
+    }
+
+    /// Ends the survey early: what was found stays. A reflector is told to send nothing more.
+    pub fn stop(&mut self, now: Instant) {
+        if self.stage == Stage::Over {
+            return;
+        }
+        self.stopped = true;
+        if let Some(lifetime) = &mut self.lifetime {
+            lifetime.stop(now);
+            while let Some(transmit) = lifetime.poll_transmit() {
+                self.outbox.push_back(transmit);
+            }
+        }
+        self.finish();
+    }
+
+    /// What was found so far.
+    #[must_use]
+    pub fn evidence(&self) -> Evidence {
+        let call_token = self.record.as_ref().and_then(|record| record.call_token);
+        let mut reach = self.reach.as_ref().map(|reach| reach.evidence().clone());
+        if let Some(reach) = &mut reach {
+            reach.call_token_required = call_token;
+            reach.reflector = self
+                .mapping
+                .as_ref()
+                .and_then(|mapping| mapping.is_reflector(self.config.provider));
+        }
+        let mut reflector = self
+            .reflector_reach
+            .as_ref()
+            .map(|reach| reach.evidence().clone());
+        if let Some(evidence) = &mut reflector {
+            evidence.reflector = self
+                .config
+                .reflector
+                .zip(self.mapping.as_ref())
+                .and_then(|(peer, mapping)| mapping.is_reflector(peer));
+        }
+        Evidence {
+            reach,
+            reflector,
+            registration: self.record.clone(),
+            asterisk: None,
+            mapping: self
+                .mapping
+                .as_ref()
+                .map(|mapping| mapping.evidence().clone()),
+            lifetime: self.lifetime.as_ref().and_then(Lifetime::evidence),
+            interrupted: self.stopped || self.stage != Stage::Over,
+        }
+    }
+
+    fn begin(&mut self, now: Instant) {
+        if self.config.reach {
+            let config = ReachConfig::new(self.config.provider, REACH_SOCKET, self.rng.random());
+            self.reach = Some(Reach::new(config, now));
+        }
+        if let Some(peer) = self
+            .config
+            .reflector
+            .filter(|peer| *peer != self.config.provider)
+        {
+            let config = ReachConfig::new(peer, REFLECTOR_REACH_SOCKET, self.rng.random());
+            self.reflector_reach = Some(Reach::new(config, now));
+        }
+        if self.config.credentials.is_some() {
+            self.register(false, now);
+        }
+        if self.config.mapping || self.config.sweep.is_some() {
+            let config = MappingConfig {
+                socket: MAPPING_SOCKET,
+                reflectors: vec![self.config.reflector.unwrap_or(self.config.provider)],
+                stun: self.config.stun.clone(),
+                again: MAPPING_AGAIN,
+                epoch: self.born,
+                seed: self.rng.random(),
+            };
+            self.mapping = Some(Mapping::new(config, now));
+        }
+    }
+
+    fn register(&mut self, release: bool, now: Instant) {
+        let Some(credentials) = self.config.credentials.clone() else {
+            return;
+        };
+        self.registration_began = now;
+        self.renew = None;
+        self.record.get_or_insert_with(|| RegistrationEvidence {
+            user: credentials.user.clone(),
+            state: RegistrationState::Timeout,
+            auth: None,
+            offered_methods: None,
+            refresh: None,
+            assumed_refresh: self.config.assumed_refresh,
+            apparent: Vec::new(),
+            local: None,
+            call_token: None,
+            cause: None,
+            cause_code: None,
+            elapsed: Duration::ZERO,
+            unreachable: None,
+            invals: 0,
+            answered_from: None,
+        });
+        let config = RegistrationConfig {
+            registrar: self.config.provider,
+            socket: REGISTRATION_SOCKET,
+            credentials,
+            refresh: self.config.refresh,
+            release,
+            offer_token: true,
+            retry: self.config.retry,
+            seed: self.rng.random(),
+        };
+        self.registration = Some(Registration::new(config, now));
+    }
+
+    /// Takes what the children have to say and to send.
+    fn drain(&mut self, now: Instant) {
+        let mut reached = false;
+        for reach in [&mut self.reach, &mut self.reflector_reach]
+            .into_iter()
+            .flatten()
+        {
+            while let Some(transmit) = reach.poll_transmit() {
+                self.outbox.push_back(transmit);
+            }
+            while reach.poll_event().is_some() {
+                reached = true;
+            }
+        }
+        if reached {
+            self.events.push_back(SurveyEvent::Reached);
+        }
+        self.drain_registration(now);
+        if let Some(mapping) = &mut self.mapping {
+            while let Some(transmit) = mapping.poll_transmit() {
+                self.outbox.push_back(transmit);
+            }
+            while mapping.poll_event().is_some() {
+                self.events.push_back(SurveyEvent::Mapped);
+            }
+        }
+        if let Some(lifetime) = &mut self.lifetime {
+            while let Some(transmit) = lifetime.poll_transmit() {
+                self.outbox.push_back(transmit);
+            }
+            while let Some(event) = lifetime.poll_event() {
+                if let LifetimeEvent::Edge { shape, alive, dead } = event {
+                    self.events
+                        .push_back(SurveyEvent::Edge { shape, alive, dead });
+                }
+            }
+        }
+        self.advance(now);
+    }
+
+    fn drain_registration(&mut self, now: Instant) {
+        let Some(mut registration) = self.registration.take() else {
+            return;
+        };
+        while let Some(transmit) = registration.poll_transmit() {
+            self.outbox.push_back(transmit);
+        }
+        while let Some(event) = registration.poll_event() {
+            if !self.releasing {
+                self.note(&event, now);
+            }
+            self.events.push_back(SurveyEvent::Registration(event));
+        }
+        self.registration = Some(registration);
+    }
+
+    /// Takes one event of the registration into the evidence.
+    fn note(&mut self, event: &RegistrationEvent, now: Instant) {
+        let Some(record) = &mut self.record else {
+            return;
+        };
+        match event {
+            RegistrationEvent::TokenReceived => record.call_token = Some(true),
+            RegistrationEvent::Challenged { offered, method } => {
+                record.offered_methods = Some(*offered);
+                record.auth = Some(method.as_str());
+                record.call_token.get_or_insert(false);
+            }
+            RegistrationEvent::Restarted => record.invals += 1,
+            RegistrationEvent::AnsweredFrom(peer) => record.answered_from = Some(*peer),
+            RegistrationEvent::Unreachable(cause) => record.unreachable = Some(*cause),
+            RegistrationEvent::Ended(outcome) => {
+                let is_first = record.apparent.is_empty();
+                if is_first {
+                    record.elapsed = now.saturating_duration_since(self.registration_began);
+                }
+                self.note_outcome(outcome, now);
+            }
+        }
+    }
+
+    fn note_outcome(&mut self, outcome: &Outcome, now: Instant) {
+        let Some(record) = &mut self.record else {
+            return;
+        };
+        record.state = match outcome {
+            Outcome::Acknowledged { refresh, apparent } => {
+                record.refresh = Some(*refresh);
+                record.apparent.extend(apparent);
+                record.auth.get_or_insert("none");
+                record.call_token.get_or_insert(false);
+                // As Asterisk: five sixths of the refresh, in whole seconds.
+                self.renew = Some(now + Duration::from_secs(refresh.as_secs() * 5 / 6));
+                RegistrationState::Registered
+            }
+            Outcome::Rejected { cause, code } => {
+                record.cause.clone_from(cause);
+                record.cause_code = *code;
+                RegistrationState::Rejected
+            }
+            Outcome::TokenRefused { .. } => RegistrationState::TokenRefused,
+            Outcome::AuthUnsupported { offered, .. } => {
+                record.offered_methods = Some(*offered);
+                RegistrationState::AuthUnsupported
+            }
+            Outcome::Unsupported => {
+                record.cause = Some("the provider does not support registration".to_owned());
+                RegistrationState::Rejected
+            }
+            Outcome::TimedOut { .. } => RegistrationState::Timeout,
+        };
+    }
+
+    /// Goes on to the next stage when this one is done.
+    fn advance(&mut self, now: Instant) {
+        if self.stage == Stage::First && self.is_first_stage_done() {
+            self.stage = Stage::Sweep;
+            self.begin_sweep(now);
+        }
+        let swept = self.lifetime.as_ref().is_none_or(Lifetime::is_finished);
+        if self.stage == Stage::Sweep && swept && self.registration_is_over() {
+            let registered = self
+                .record
+                .as_ref()
+                .is_some_and(|record| record.state == RegistrationState::Registered);
+            self.renew = None;
+            if self.config.release && registered {
+                self.stage = Stage::Release;
+                self.releasing = true;
+                self.register(true, now);
+                self.drain_registration(now);
+            } else {
+                self.finish();
+            }
+        }
+        if self.stage == Stage::Release && self.registration_is_over() {
+            self.finish();
+        }
+    }
+
+    fn registration_is_over(&self) -> bool {
+        self.registration
+            .as_ref()
+            .is_none_or(Registration::is_ended)
+    }
+
+    fn is_first_stage_done(&self) -> bool {
+        [&self.reach, &self.reflector_reach]
+            .into_iter()
+            .flatten()
+            .all(Reach::is_finished)
+            && self.mapping.as_ref().is_none_or(Mapping::is_settled)
+            && self.registration_is_over()
+    }
+
+    fn begin_sweep(&mut self, now: Instant) {
+        let (Some(mapping), Some(plan)) = (&self.mapping, self.config.sweep.clone()) else {
+            return;
+        };
+        let answerer = match (mapping.reflector(), mapping.stun_alternate()) {
+            (Some(found), _) => Answerer::Reflector(found.peer),
+            (None, Some((server, _))) => Answerer::Stun(server),
+            (None, None) => return,
+        };
+        let lossy = [&self.reach, &self.reflector_reach]
+            .into_iter()
+            .flatten()
+            .map(Reach::evidence)
+            .any(|evidence| evidence.received < evidence.sent);
+        let config = LifetimeConfig {
+            answerer,
+            control: CONTROL_SOCKET,
+            first_socket: FIRST_LIFETIME_SOCKET,
+            shapes: plan.shapes,
+            longest: plan.longest,
+            budget: plan.budget,
+            lossy,
+            seed: self.rng.random(),
+        };
+        self.events.push_back(SurveyEvent::SweepBegun);
+        let mut lifetime = Lifetime::new(config, now);
+        while let Some(transmit) = lifetime.poll_transmit() {
+            self.outbox.push_back(transmit);
+        }
+        self.lifetime = Some(lifetime);
+        self.tick = Some(now + TICK);
+    }
+
+    fn finish(&mut self) {
+        self.stage = Stage::Over;
+        self.events.push_back(SurveyEvent::Finished);
+    }
+
+    fn note_local(&mut self, local: LocalAddr) {
+        if let Some(record) = &mut self.record {
+            record.local = Some(local);
+        }
+    }
+}
+
+impl Machine for Survey {
+    type Event = SurveyEvent;
+
+    fn handle_input(&mut self, input: Input<'_>, now: Instant) {
+        if self.stage == Stage::Over {
+            return;
+        }
+        let socket = match input {
+            Input::Opened { socket, .. }
+            | Input::Datagram { socket, .. }
+            | Input::Unreachable { socket, .. } => socket,
+        };
+        match socket {
+            REGISTRATION_SOCKET => {
+                if let Input::Opened { local, .. } = input {
+                    self.note_local(local);
+                }
+                if let Some(registration) = &mut self.registration {
+                    registration.handle_input(input, now);
+                }
+            }
+            REACH_SOCKET => {
+                if let Some(reach) = &mut self.reach {
+                    reach.handle_input(input, now);
+                }
+            }
+            REFLECTOR_REACH_SOCKET => {
+                if let Some(reach) = &mut self.reflector_reach {
+                    reach.handle_input(input, now);
+                }
+            }
+            MAPPING_SOCKET => {
+                if let Some(mapping) = &mut self.mapping {
+                    mapping.handle_input(input, now);
+                }
+            }
+            _ => {
+                if let Some(lifetime) = &mut self.lifetime {
+                    lifetime.handle_input(input, now);
+                }
+            }
+        }
+        self.drain(now);
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        if self.stage == Stage::Over {
+            return;
+        }
+        for reach in [&mut self.reach, &mut self.reflector_reach]
+            .into_iter()
+            .flatten()
+        {
+            reach.handle_timeout(now);
+        }
+        if let Some(registration) = &mut self.registration {
+            registration.handle_timeout(now);
+        }
+        if let Some(mapping) = &mut self.mapping {
+            mapping.handle_timeout(now);
+        }
+        if let Some(lifetime) = &mut self.lifetime {
+            lifetime.handle_timeout(now);
+        }
+        if let (Some(due), Some(lifetime)) = (self.tick, &self.lifetime)
+            && due <= now
+        {
+            self.tick = (!lifetime.is_finished()).then_some(now + TICK);
+            self.events
+                .push_back(SurveyEvent::Progress(lifetime.progress(now)));
+        }
+        if self.stage == Stage::Sweep && self.renew.is_some_and(|due| due <= now) {
+            self.register(false, now);
+        }
+        self.drain(now);
+    }
+
+    fn poll_transmit(&mut self) -> Option<Transmit> {
+        self.outbox.pop_front()
+    }
+
+    fn poll_event(&mut self) -> Option<SurveyEvent> {
+        self.events.pop_front()
+    }
+
+    fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
+        if self.stage == Stage::Over {
+            return None;
+        }
+        let renew = self
+            .renew
+            .filter(|_| self.stage == Stage::Sweep)
+            .map(|due| (due, "renew the registration"));
+        [
+            self.reach.as_ref().and_then(Reach::poll_timeout),
+            self.reflector_reach.as_ref().and_then(Reach::poll_timeout),
+            self.registration
+                .as_ref()
+                .and_then(Registration::poll_timeout),
+            self.mapping.as_ref().and_then(Mapping::poll_timeout),
+            self.lifetime.as_ref().and_then(Lifetime::poll_timeout),
+            renew,
+            self.tick.map(|due| (due, "tell how far the sweep is")),
+        ]
+        .into_iter()
+        .fold(None, earlier)
+    }
+}
