@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::{Lifetime, SPACING};
+
 /// Time between control probes.
 pub(super) const CONTROL: Duration = Duration::from_millis(500);
 /// A miss is believed where a control probe sent this close to it was answered.
@@ -54,5 +56,17 @@ impl Controls {
         self.answered
             .iter()
             .any(|sent| *sent + CONTROL_WINDOW >= at && *sent <= at + CONTROL_PATIENCE)
+    }
+}
+
+impl Lifetime {
+    pub(super) fn send_control(&mut self, now: Instant) {
+        let nonce = self.take_nonce();
+        self.controls.handle_sent(nonce.index, now);
+        let payload = self
+            .config
+            .answerer
+            .ask(self.token, nonce, true, &[], (1, SPACING));
+        self.transmit(self.config.control, payload, now);
     }
 }
