@@ -36,6 +36,7 @@ use crate::{
     probe::{
         behaviour::Shape,
         evidence::{LifetimeEvidence, LifetimeMethod, ShapeLifetime},
+        reflector::MAX_DELAY,
     },
     proto::{
         contract::{Input, Machine, SocketKey, Transmit, Unreachable, earlier},
@@ -54,7 +55,7 @@ pub struct LifetimeConfig {
     pub first_socket: u32,
     /// The shapes to measure; a STUN server cannot do [`Shape::OneWay`], which is then left out.
     pub shapes: Vec<Shape>,
-    /// The longest idle time to try.
+    /// The longest idle time to try; no more than [`MAX_DELAY`] is.
     pub longest: Duration,
     /// Mappings in flight, at most.
     pub budget: usize,
@@ -113,7 +114,9 @@ pub struct Lifetime {
     mappings: u32,
     controls: Controls,
     status: Option<Instant>,
-    second_votes: (u32, u32),
+    renew: Option<Instant>,
+    /// What came of the second answers, by their idle times.
+    seconds: Vec<(Duration, Sample)>,
     last_packet: Instant,
     outbox: VecDeque<Transmit>,
     events: VecDeque<LifetimeEvent>,
@@ -144,6 +147,7 @@ impl Lifetime {
     #[must_use]
     pub fn new(mut config: LifetimeConfig, now: Instant) -> Self {
         let mut rng = StdRng::from_seed(config.seed);
+        config.longest = config.longest.min(MAX_DELAY);
         if config.answerer.keeps_no_delay() {
             config.shapes.retain(|shape| *shape != Shape::OneWay);
         }
@@ -169,7 +173,8 @@ impl Lifetime {
             mappings: 0,
             controls: Controls::default(),
             status: None,
-            second_votes: (0, 0),
+            renew: None,
+            seconds: Vec::new(),
             last_packet: now,
             outbox: VecDeque::new(),
             events: VecDeque::new(),
@@ -184,6 +189,7 @@ impl Lifetime {
         if self.phase == Phase::Sweeping {
             self.deadlines.clear();
             self.status = None;
+            self.renew = None;
             self.controls.next = None;
             self.finish(now);
         } else {
@@ -262,8 +268,17 @@ impl Lifetime {
     }
 
     /// One answer after inbound traffic alone proves that it refreshes; two misses, that it does not.
+    /// They tell something only where the mapping would be gone without that traffic.
     fn inbound_refreshes(&self) -> Option<bool> {
-        match self.second_votes {
+        let dead = self.passes.edge(Shape::Exchange).dead?;
+        let votes = |wanted| {
+            let decisive = self
+                .seconds
+                .iter()
+                .filter(|(idle, _)| *idle > dead + SPACING);
+            decisive.filter(|(_, sample)| *sample == wanted).count()
+        };
+        match (votes(Sample::Alive), votes(Sample::Missed)) {
             (1.., _) => Some(true),
             (0, 2..) => Some(false),
             (0, _) => None,
@@ -298,6 +313,7 @@ impl Lifetime {
         let Some(candidate) = self.candidates.get_mut(place) else {
             return;
         };
+        candidate.reprieved = false;
         let old = std::mem::replace(&mut candidate.deadline, deadline);
         if let Some(old) = old {
             self.deadlines.remove(&(old, place));
@@ -358,6 +374,9 @@ impl Machine for Lifetime {
         if self.controls.next.is_some_and(|due| due <= now) {
             self.send_control(now);
         }
+        if self.renew.is_some_and(|due| due <= now) {
+            self.renew(now);
+        }
         if self.status.is_some_and(|due| due <= now) {
             self.ask_status(now);
         }
@@ -368,7 +387,7 @@ impl Machine for Lifetime {
             if let Some(candidate) = self.candidates.get_mut(place) {
                 candidate.deadline = None;
             }
-            self.handle_deadline(place, now);
+            self.handle_deadline(place, due, now);
         }
     }
 
@@ -386,11 +405,14 @@ impl Machine for Lifetime {
             Phase::Sweeping | Phase::Over => None,
         };
         let control = self.controls.next.map(|due| (due, "send a control probe"));
+        let renew = self.renew.map(|due| (due, "renew the token"));
         let status = self.status.map(|due| (due, "ask which probes arrived"));
         let candidate = self
             .deadlines
             .first()
             .map(|(due, _)| (*due, "a mapping's next step"));
-        earlier(earlier(greeting, control), earlier(status, candidate))
+        [greeting, control, renew, status, candidate]
+            .into_iter()
+            .fold(None, earlier)
     }
 }

@@ -12,11 +12,30 @@ use super::{
 };
 use crate::probe::{behaviour::Shape, message::Nonce};
 
+/// Woken so long behind a deadline, this host has stalled: what came meanwhile is still to be read.
+const STALL: Duration = Duration::from_millis(150);
+/// Time to read it, granted once a deadline.
+const REPRIEVE: Duration = Duration::from_millis(100);
+
 impl Lifetime {
-    pub(super) fn handle_deadline(&mut self, place: usize, now: Instant) {
+    /// The deadline of a candidate has come, or went by at `deadline`.
+    pub(super) fn handle_deadline(&mut self, place: usize, deadline: Instant, now: Instant) {
+        let keeps_no_delay = self.config.answerer.keeps_no_delay();
         let Some(candidate) = self.candidates.get(place).copied() else {
             return;
         };
+        let awaits_answer = match candidate.stage {
+            Stage::Opening | Stage::Asking => true,
+            Stage::Idle | Stage::IdleAgain => !keeps_no_delay || candidate.copies > 0,
+            Stage::Planned | Stage::Warming | Stage::Unconfirmed | Stage::Over => false,
+        };
+        if awaits_answer && !candidate.reprieved && now > deadline + STALL {
+            self.arm(place, Some(now + REPRIEVE));
+            if let Some(candidate) = self.candidates.get_mut(place) {
+                candidate.reprieved = true;
+            }
+            return;
+        }
         match candidate.stage {
             Stage::Planned => self.open(place, now),
             Stage::Opening | Stage::Asking => self.begin_again(place, now),
@@ -34,7 +53,7 @@ impl Lifetime {
     }
 
     /// A delayed answer is due, or overdue.
-    pub(super) fn handle_due(&mut self, place: usize, which: u8, due: Instant, now: Instant) {
+    fn handle_due(&mut self, place: usize, which: u8, due: Instant, now: Instant) {
         let Some(candidate) = self.candidates.get(place).copied() else {
             return;
         };
@@ -52,13 +71,17 @@ impl Lifetime {
                 now,
             );
             if let Some(candidate) = self.candidates.get_mut(place) {
+                // The mapping was left idle for longer than meant.
+                candidate.late |= candidate.copies == 0 && now > due + STALL;
                 candidate.copies += 1;
             }
             let more = candidate.copies + 1 < self.copies();
             self.arm(place, Some(now + if more { SPACING } else { self.grace() }));
             return;
         }
-        let sample = if self.controls.was_up(due) {
+        let sample = if candidate.late {
+            Sample::Unknown
+        } else if self.controls.frame(due) {
             Sample::Missed
         } else if now < due + self.wait() + CONTROL_PATIENCE {
             self.arm(place, Some(now + CONTROL / 2));
@@ -82,6 +105,7 @@ impl Lifetime {
         if sample == Sample::Alive && shape == Shape::Exchange {
             candidate.stage = Stage::IdleAgain;
             candidate.copies = 0;
+            candidate.late = false;
             let due = candidate.idle_since + candidate.second_idle();
             let wait = if self.config.answerer.keeps_no_delay() {
                 Duration::ZERO
@@ -97,21 +121,11 @@ impl Lifetime {
         self.look(shape, now);
     }
 
-    /// The second answer tells something only where the mapping would be gone without the first.
+    /// The second answer is over: it came, or it did not.
     pub(super) fn conclude_second(&mut self, place: usize, sample: Sample) {
-        let dead = self.passes.edge(Shape::Exchange).dead;
-        let Some(candidate) = self.candidates.get_mut(place) else {
-            return;
-        };
-        candidate.second = sample;
-        candidate.stage = Stage::Over;
-        let decisive = dead.is_some_and(|dead| candidate.second_idle() > dead + SPACING);
-        if decisive {
-            match sample {
-                Sample::Alive => self.second_votes.0 += 1,
-                Sample::Missed => self.second_votes.1 += 1,
-                Sample::Unknown | Sample::Open => {}
-            }
+        if let Some(candidate) = self.candidates.get_mut(place) {
+            candidate.stage = Stage::Over;
+            self.seconds.push((candidate.second_idle(), sample));
         }
         self.arm(place, None);
     }
@@ -138,6 +152,7 @@ impl Lifetime {
         self.deadlines.clear();
         self.by_index.clear();
         self.status = None;
+        self.renew = None;
         self.controls.next = None;
         match self.passes.next() {
             Some(plan) => {

@@ -133,6 +133,7 @@ impl Lifetime {
         candidate.stage = Stage::Idle;
         candidate.idle_since = since;
         candidate.copies = 0;
+        candidate.late = false;
         let due = since + candidate.idle;
         self.arm(place, Some(if keeps_no_delay { due } else { due + wait }));
     }
