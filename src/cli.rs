@@ -2,19 +2,25 @@
 //! renders.
 
 pub(crate) mod args;
+pub(crate) mod check;
 pub(crate) mod completions;
+pub(crate) mod demo;
 pub(crate) mod exit;
 pub(crate) mod logging;
 pub(crate) mod man;
+pub(crate) mod nat;
 pub(crate) mod output;
 pub(crate) mod progress;
+pub(crate) mod register;
 pub(crate) mod report;
-#[expect(dead_code, reason = "read by the commands that talk to a provider")]
+pub(crate) mod runtime;
 pub(crate) mod secret;
+pub(crate) mod serve;
+pub(crate) mod survey;
 
 use std::ffi::OsString;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Parser;
 
 pub(crate) use args::Cli;
@@ -35,17 +41,16 @@ pub(crate) fn parse(line: impl IntoIterator<Item = OsString>) -> Result<Cli, cla
 /// # Errors
 ///
 /// What went wrong, in one sentence.
-pub(crate) fn run(cli: &Cli, _progress: &Progress) -> Result<u8> {
+pub(crate) fn run(cli: &Cli, progress: &Progress) -> Result<u8> {
+    let common = &cli.common;
     match &cli.command {
-        Command::Report(args) => report::run(args, &cli.common),
+        Command::Check(args) => check::run(args, common, progress),
+        Command::Demo(args) => demo::run(args, common, progress),
+        Command::Register(args) => register::run(args, common, progress),
+        Command::Nat { experiment } => nat::run(experiment, common, progress),
+        Command::Serve(args) => serve::run(args, common),
+        Command::Report(args) => report::run(args, common),
         Command::Man => man::run(),
         Command::Completions(args) => completions::run(args),
-        Command::Check(_)
-        | Command::Demo(_)
-        | Command::Register(_)
-        | Command::Nat { .. }
-        | Command::Serve(_) => {
-            bail!("this build has no engine for that command; use a released one")
-        }
     }
 }

@@ -6,6 +6,7 @@
 //! veth pairs and nft rules, for real sockets and real netfilter. [`network`] describes a network
 //! once for both, and [`scenario`] names the ones worth showing.
 
+pub mod demo;
 pub mod error;
 pub mod kernel;
 pub mod link;

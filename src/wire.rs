@@ -4,4 +4,6 @@
 //! what, where and why; a value that is merely unknown is kept and written back as it came.
 
 pub mod iax2;
+pub mod link;
+pub mod pcap;
 pub mod stun;

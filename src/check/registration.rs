@@ -41,7 +41,7 @@ pub fn finding(evidence: &Evidence, context: &Context) -> Option<Finding> {
         _ => vec![],
     };
     let (id, title, facts, do_this) = match state {
-        RegistrationState::Registered => return None,
+        RegistrationState::Registered | RegistrationState::Released => return None,
         RegistrationState::Rejected => rejected(user, seen),
         RegistrationState::TokenRefused => token_refused(context, seen),
         RegistrationState::AuthUnsupported => auth_unsupported(seen),

@@ -2,9 +2,13 @@
 
 use crate::{
     check::{
-        Context, Finding, FindingId, Question, Severity, lifetime::Reachable, nat_kind, seconds,
+        Context, Finding, FindingId, Question, Severity, lifetime::Reachable, nat_kind,
+        registration, seconds,
     },
-    probe::{behaviour::Shape, evidence::Evidence},
+    probe::{
+        behaviour::Shape,
+        evidence::{Evidence, RegistrationState},
+    },
 };
 
 /// The consequence of the worst finding, or what was found to be right.
@@ -91,7 +95,10 @@ fn fine(evidence: &Evidence, context: &Context, reachable: Option<Reachable>) ->
             ),
             None => "Nothing wrong was found.".into(),
         },
-        Question::Registration => "The provider takes the registration.".into(),
+        Question::Registration => match registration::state(evidence) {
+            Some(RegistrationState::Released) => "The registration was given up.".into(),
+            _ => "The provider takes the registration.".into(),
+        },
         Question::Mapping => match nat_kind::nat_kind(evidence) {
             Some(nat) if nat.translated == Some(false) => {
                 "There is no NAT on the way: everybody sees the PBX's own address.".into()

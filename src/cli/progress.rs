@@ -15,7 +15,6 @@ impl Progress {
     }
 
     /// Shows what is done, how long it has taken, and how long it takes where that is known.
-    #[expect(dead_code, reason = "called by the commands that take time")]
     pub(crate) fn set(&self, message: &str, elapsed: Duration, total: Option<Duration>) {
         let Some(bar) = &self.0 else {
             return;

@@ -22,6 +22,7 @@ use crate::{
     },
     proto::contract::{Input, Machine, SocketKey, Transmit, Unreachable},
     types::PeerAddr,
+    wire::{iax2::show::Show, stun},
 };
 
 /// Datagrams and ICMP errors taken from one socket in a turn.
@@ -104,6 +105,15 @@ pub async fn drive<M: Machine, B, S>(
     }
 }
 
+/// A datagram in one line, for the log.
+fn shown(payload: &[u8]) -> String {
+    if stun::is_stun(payload) {
+        format!("STUN, {} octets", payload.len())
+    } else {
+        Show(payload).to_string()
+    }
+}
+
 /// Whether the machine had nothing more to say.
 enum Drained {
     All,
@@ -148,7 +158,9 @@ impl<M: Machine, B, F: FnMut(M::Event, Instant) -> ControlFlow<B>> Turn<'_, M, F
             match socket.receive(buffer) {
                 Ok((length, source)) => {
                     let payload = buffer.get(..length).unwrap_or_default();
-                    tracing::trace!(?key, %source, length, "received");
+                    if tracing::enabled!(tracing::Level::DEBUG) {
+                        tracing::debug!("← {source} {}", shown(payload));
+                    }
                     let input = Input::Datagram {
                         socket: key,
                         source: PeerAddr::new(source),
@@ -191,7 +203,11 @@ impl<M: Machine, B, F: FnMut(M::Event, Instant) -> ControlFlow<B>> Turn<'_, M, F
             result = send();
         }
         match result {
-            Ok(()) => tracing::trace!(?key, %peer, length = transmit.payload.len(), "sent"),
+            Ok(()) => {
+                if tracing::enabled!(tracing::Level::DEBUG) {
+                    tracing::debug!("→ {peer} {}", shown(&transmit.payload));
+                }
+            }
             Err(error) if buffer_is_full(&error) => {
                 tracing::debug!(?key, %peer, "send buffer full, datagram dropped");
                 self.sockets.drop_one();

@@ -53,6 +53,8 @@ pub struct ReachEvidence {
 pub enum RegistrationState {
     /// REGACK.
     Registered,
+    /// REGACK to a REGREL.
+    Released,
     /// REGREJ with a cause.
     Rejected,
     /// Naked REGREJ from call number 1: token, port change or number limit.

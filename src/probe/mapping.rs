@@ -248,7 +248,7 @@ impl Mapping {
         if was_open {
             self.observe(peer, mapped, MappingSource::Reflector, now);
             self.reflector.get_or_insert(ReflectorFound { peer });
-            if self.config.reflectors.contains(&peer) {
+            if !self.settled && self.config.reflectors.contains(&peer) {
                 let (ip, port) = (peer.get().ip(), peer.get().port());
                 let alternates = [
                     other_port.map(|port| SocketAddr::new(ip, port)),
@@ -287,7 +287,7 @@ impl Mapping {
         if let Some(mapped) = mapped {
             self.observe(peer, mapped, MappingSource::Stun, now);
         }
-        if self.config.stun.contains(&peer) {
+        if !self.settled && self.config.stun.contains(&peer) {
             // OTHER-ADDRESS has both the other address and the other port (RFC 5780 §7.4).
             match message
                 .other_address

@@ -44,8 +44,8 @@ pub struct SurveyConfig {
     pub refresh: Duration,
     /// The refresh to judge with, instead of the granted one.
     pub assumed_refresh: Option<Duration>,
-    /// Give the registration up in the end.
-    pub release: bool,
+    /// Give the account's registration up instead of making one.
+    pub release_only: bool,
     /// Send POKEs to the provider.
     pub reach: bool,
     /// Look at the mapping of one socket.
@@ -69,7 +69,7 @@ impl SurveyConfig {
             credentials: None,
             refresh: Duration::from_secs(60),
             assumed_refresh: None,
-            release: false,
+            release_only: false,
             reach: true,
             mapping: true,
             sweep: Some(SweepPlan::default()),
@@ -142,7 +142,6 @@ pub struct Survey {
     renew: Option<Instant>,
     tick: Option<Instant>,
     stopped: bool,
-    releasing: bool,
     stage: Stage,
     outbox: VecDeque<Transmit>,
     events: VecDeque<SurveyEvent>,
@@ -154,8 +153,6 @@ enum Stage {
     First,
     /// Lifetimes, and renewals of the registration.
     Sweep,
-    /// The registration is given up.
-    Release,
     /// Nothing more is sent.
     Over,
 }
@@ -190,7 +187,6 @@ impl Survey {
             renew: None,
             tick: None,
             stopped: false,
-            releasing: false,
             stage: Stage::First,
             outbox: VecDeque::new(),
             events: VecDeque::new(),
@@ -273,7 +269,7 @@ impl Survey {
             self.reflector_reach = Some(Reach::new(config, now));
         }
         if self.config.credentials.is_some() {
-            self.register(false, now);
+            self.register(now);
         }
         if self.config.mapping || self.config.sweep.is_some() {
             let config = MappingConfig {
@@ -288,7 +284,7 @@ impl Survey {
         }
     }
 
-    fn register(&mut self, release: bool, now: Instant) {
+    fn register(&mut self, now: Instant) {
         let Some(credentials) = self.config.credentials.clone() else {
             return;
         };
@@ -316,7 +312,7 @@ impl Survey {
             socket: REGISTRATION_SOCKET,
             credentials,
             refresh: self.config.refresh,
-            release,
+            release: self.config.release_only,
             offer_token: true,
             retry: self.config.retry,
             seed: self.rng.random(),
@@ -372,9 +368,7 @@ impl Survey {
             self.outbox.push_back(transmit);
         }
         while let Some(event) = registration.poll_event() {
-            if !self.releasing {
-                self.note(&event, now);
-            }
+            self.note(&event, now);
             self.events.push_back(SurveyEvent::Registration(event));
         }
         self.registration = Some(registration);
@@ -410,6 +404,7 @@ impl Survey {
             return;
         };
         record.state = match outcome {
+            Outcome::Acknowledged { .. } if self.config.release_only => RegistrationState::Released,
             Outcome::Acknowledged { refresh, apparent } => {
                 record.refresh = Some(*refresh);
                 record.apparent.extend(apparent);
@@ -445,21 +440,6 @@ impl Survey {
         }
         let swept = self.lifetime.as_ref().is_none_or(Lifetime::is_finished);
         if self.stage == Stage::Sweep && swept && self.registration_is_over() {
-            let registered = self
-                .record
-                .as_ref()
-                .is_some_and(|record| record.state == RegistrationState::Registered);
-            self.renew = None;
-            if self.config.release && registered {
-                self.stage = Stage::Release;
-                self.releasing = true;
-                self.register(true, now);
-                self.drain_registration(now);
-            } else {
-                self.finish();
-            }
-        }
-        if self.stage == Stage::Release && self.registration_is_over() {
             self.finish();
         }
     }
@@ -596,7 +576,7 @@ impl Machine for Survey {
                 .push_back(SurveyEvent::Progress(lifetime.progress(now)));
         }
         if self.stage == Stage::Sweep && self.renew.is_some_and(|due| due <= now) {
-            self.register(false, now);
+            self.register(now);
         }
         self.drain(now);
     }

@@ -9,6 +9,7 @@ mod dialogue;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    fmt,
     net::IpAddr,
     time::{Duration, Instant},
 };
@@ -112,6 +113,17 @@ pub enum Refusal {
     Credentials,
     /// Too many dialogues with this address, or in all.
     TooMany,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TokenMissing => "it needs a call token",
+            Self::TokenInvalid => "its call token is not good for this address, port and time",
+            Self::Credentials => "wrong secret, or no such account",
+            Self::TooMany => "too many registrations at once",
+        })
+    }
 }
 
 /// A datagram about to be answered: where it came in, and from whom.

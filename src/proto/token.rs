@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use sha1::{Digest as _, Sha1};
 use siphasher::sip::SipHasher24;
 use subtle::ConstantTimeEq as _;
 
@@ -53,6 +54,31 @@ impl TokenKey {
     #[must_use]
     pub const fn new(octets: [u8; 16]) -> Self {
         Self(octets)
+    }
+}
+
+/// Why a file holds no key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{length} octets are too few for a key; write 16 or more random ones")]
+pub struct ShortKey {
+    /// How many there are.
+    pub length: usize,
+}
+
+impl TokenKey {
+    /// The key that a file with this content stands for: a digest of all of it.
+    ///
+    /// # Errors
+    ///
+    /// Below 16 octets.
+    pub fn from_file(content: &[u8]) -> Result<Self, ShortKey> {
+        let digest: [u8; 20] = Sha1::digest(content).into();
+        match digest.first_chunk() {
+            Some(key) if content.len() >= 16 => Ok(Self(*key)),
+            _ => Err(ShortKey {
+                length: content.len(),
+            }),
+        }
     }
 }
 

@@ -135,6 +135,7 @@ fn registration(seen: &RegistrationEvidence, judgement: &Judgement) -> Registrat
     Registration {
         state: match seen.state {
             RegistrationState::Registered => "registered",
+            RegistrationState::Released => "released",
             RegistrationState::Rejected => "rejected",
             RegistrationState::TokenRefused => "token-refused",
             RegistrationState::AuthUnsupported => "auth-unsupported",

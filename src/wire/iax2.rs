@@ -11,6 +11,7 @@ pub mod format;
 pub mod frame;
 pub mod ie;
 pub mod ie_value;
+pub mod show;
 pub mod trunk;
 
 /// The IANA port of IAX2 (RFC 5456 §13).

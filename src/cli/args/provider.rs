@@ -4,15 +4,18 @@ use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::Args;
 
+use iax2_natcheck::net::resolve::Target;
+
 use super::value;
-pub(crate) use super::value::HostPort;
 
 /// Whom to ask, as whom, and how.
 #[derive(Debug, Args)]
 pub(crate) struct ProviderArgs {
     /// The provider: a name (SRV _iax._udp is honoured) or an address, port 4569 unless given
-    #[arg(value_name = "PROVIDER")]
-    pub(crate) provider: HostPort,
+    ///
+    /// With --asterisk it may be left out where Asterisk registers with one provider only.
+    #[arg(value_name = "PROVIDER", required_unless_present = "asterisk")]
+    pub(crate) provider: Option<Target>,
     /// The account to register with; registering moves the account's binding to this host
     #[arg(long, value_name = "NAME", help_heading = HEADING)]
     pub(crate) user: Option<String>,
@@ -34,10 +37,10 @@ pub(crate) struct ProviderArgs {
     pub(crate) bind: Option<IpAddr>,
     /// A host that runs iax2-natcheck serve, to time mappings with
     #[arg(long, value_name = "HOST[:PORT]", help_heading = HEADING)]
-    pub(crate) reflector: Option<HostPort>,
+    pub(crate) reflector: Option<Target>,
     /// A STUN server to see mappings with; may be given again
     #[arg(long, value_name = "HOST[:PORT]", help_heading = HEADING)]
-    pub(crate) stun: Vec<HostPort>,
+    pub(crate) stun: Vec<Target>,
     /// Judge by this refresh instead of the one the registrar grants
     #[arg(long, value_name = "DURATION", value_parser = value::refresh, help_heading = HEADING)]
     pub(crate) refresh: Option<Duration>,

@@ -25,9 +25,6 @@ pub(crate) struct ServeArgs {
     /// Whose habits to follow where they differ
     #[arg(long, value_enum, default_value = "asterisk")]
     pub(crate) profile: Profile,
-    /// Misbehave in this way, for tests; may be given again
-    #[arg(long, value_name = "NAME")]
-    pub(crate) fault: Vec<String>,
 }
 
 /// Whose habits a server follows.

@@ -2,58 +2,10 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
-    str::FromStr,
     time::Duration,
 };
 
-/// The port of IAX2 (RFC 5456 §2).
-const PORT: u16 = 4569;
-
-/// A host and, where given, a port.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct HostPort {
-    /// A name or an address, without brackets.
-    pub(crate) host: String,
-    /// The port, where it was given.
-    pub(crate) port: Option<u16>,
-}
-
-impl FromStr for HostPort {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const FORMS: &str = "write HOST, HOST:PORT, or [IPV6]:PORT";
-        let (host, port) = if let Some(rest) = text.strip_prefix('[') {
-            let (host, behind) = rest.split_once(']').ok_or(FORMS)?;
-            if host.parse::<IpAddr>().is_err() {
-                return Err(FORMS);
-            }
-            match behind {
-                "" => (host, None),
-                _ => (host, Some(behind.strip_prefix(':').ok_or(FORMS)?)),
-            }
-        } else if text.parse::<IpAddr>().is_ok() {
-            (text, None)
-        } else {
-            match text.split_once(':') {
-                Some((host, port)) => (host, Some(port)),
-                None => (text, None),
-            }
-        };
-        if host.is_empty() || host.contains(|c: char| c.is_whitespace() || c == '/') {
-            return Err(FORMS);
-        }
-        let port = match port.map(str::parse::<u16>) {
-            None => None,
-            Some(Ok(port @ 1..)) => Some(port),
-            Some(_) => return Err("the port is a number from 1 to 65535"),
-        };
-        Ok(Self {
-            host: host.to_owned(),
-            port,
-        })
-    }
-}
+use iax2_natcheck::wire::iax2::PORT;
 
 /// An address to listen on, port 4569 unless given.
 pub(super) fn listen(text: &str) -> Result<SocketAddr, &'static str> {
@@ -86,40 +38,6 @@ pub(super) fn refresh(text: &str) -> Result<Duration, &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn hosts_come_in_every_form() {
-        let rows = [
-            ("iax.example.net", Some(("iax.example.net", None))),
-            (
-                "iax.example.net:4570",
-                Some(("iax.example.net", Some(4570))),
-            ),
-            ("192.0.2.1", Some(("192.0.2.1", None))),
-            ("192.0.2.1:1", Some(("192.0.2.1", Some(1)))),
-            ("2001:db8::1", Some(("2001:db8::1", None))),
-            ("[2001:db8::1]", Some(("2001:db8::1", None))),
-            ("[2001:db8::1]:4570", Some(("2001:db8::1", Some(4570)))),
-            ("", None),
-            (":4569", None),
-            ("host:", None),
-            ("host:0", None),
-            ("host:65536", None),
-            ("[2001:db8::1", None),
-            ("[2001:db8::1]4570", None),
-            ("[host]:4570", None),
-            ("iax2://host", None),
-            ("two words", None),
-        ];
-        for (text, expected) in rows {
-            let read = text.parse::<HostPort>().ok();
-            let expected = expected.map(|(host, port)| HostPort {
-                host: host.into(),
-                port,
-            });
-            assert_eq!(read, expected, "{text}");
-        }
-    }
 
     #[test]
     fn a_refresh_is_whole_seconds() {

@@ -116,6 +116,7 @@ impl Formats {
             32 => "g719",
             33 => "speex16",
             34 => "opus",
+            47 => "testlaw",
             _ => return None,
         })
     }
@@ -149,26 +150,53 @@ impl fmt::Display for Formats {
 /// `A` itself means none (RFC 5456 §8.6.37).
 #[must_use]
 pub fn preference_letter(format: Formats) -> Option<u8> {
-    PREFERENCE_BITS
+    PREFERENCES
         .iter()
-        .position(|bit| format.bits() == 1 << bit)
-        .and_then(|position| u8::try_from(position).ok())
-        .map(|position| b'B' + position)
+        .find(|(_, bit)| format.bits() == 1 << bit)
+        .map(|(letter, _)| *letter)
 }
 
 /// The format that a letter of CODEC PREFS stands for, if any.
 #[must_use]
 pub fn preferred_format(letter: u8) -> Option<Formats> {
-    let position = usize::from(letter.checked_sub(b'B')?);
-    PREFERENCE_BITS
-        .get(position)
-        .map(|bit| Formats::from_bits(1 << bit))
+    PREFERENCES
+        .iter()
+        .find(|(known, _)| *known == letter)
+        .map(|(_, bit)| Formats::from_bits(1 << bit))
 }
 
-/// The bit of each letter from `B` on.
-const PREFERENCE_BITS: [u8; 28] = [
-    0, 1, 2, 3, 11, 5, 6, 7, 8, 9, 33, 10, 4, 12, 15, 16, 17, 18, 19, 20, 21, 22, 26, 27, 13, 14,
-    32, 34,
+/// Each letter and its bit. The letters `^` to `e` are kept free for formats that have no bit.
+const PREFERENCES: [(u8, u8); 30] = [
+    (b'B', 0),
+    (b'C', 1),
+    (b'D', 2),
+    (b'E', 3),
+    (b'F', 11),
+    (b'G', 5),
+    (b'H', 6),
+    (b'I', 7),
+    (b'J', 8),
+    (b'K', 9),
+    (b'L', 33),
+    (b'M', 10),
+    (b'N', 4),
+    (b'O', 12),
+    (b'P', 15),
+    (b'Q', 16),
+    (b'R', 17),
+    (b'S', 18),
+    (b'T', 19),
+    (b'U', 20),
+    (b'V', 21),
+    (b'W', 22),
+    (b'X', 26),
+    (b'Y', 27),
+    (b'Z', 13),
+    (b'[', 14),
+    (b'\\', 47),
+    (b']', 32),
+    (b'f', 34),
+    (b'g', 23),
 ];
 
 #[cfg(test)]

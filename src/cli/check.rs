@@ -1,0 +1,141 @@
+//! `check`: the main job.
+
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Result, bail};
+use iax2_natcheck::{
+    check::Question,
+    net::resolve::{Service, Target},
+    os::asterisk::{self, RegistryEntry},
+    probe::evidence::{AsteriskEvidence, Evidence},
+};
+
+use crate::cli::{
+    args::{Common, ProviderArgs},
+    progress::Progress,
+    runtime::block_on,
+    survey::{self, Subject},
+};
+
+/// Runs the whole survey, and reports.
+///
+/// # Errors
+///
+/// Where nothing could be measured at all: a name without address, no socket, no running Asterisk.
+pub(crate) fn run(args: &ProviderArgs, common: &Common, progress: &Progress) -> Result<u8> {
+    let started_at = SystemTime::now();
+    block_on(async {
+        let asterisk = if args.asterisk {
+            Some(registry_entry(args).await?)
+        } else {
+            None
+        };
+        let target = target(args, asterisk.as_ref())?;
+        let provider = survey::address(&target, Service::IAX2, args.bind).await?;
+        let credentials = if args.asterisk {
+            None
+        } else {
+            survey::credentials(args)?
+        };
+        let user = asterisk
+            .as_ref()
+            .map(|entry| entry.user.clone())
+            .or_else(|| {
+                credentials
+                    .as_ref()
+                    .map(|credentials| credentials.user.clone())
+            });
+        let registers = credentials.is_some();
+        if let Some(credentials) = &credentials {
+            let line = format!(
+                "Note: this registers as {}. A PBX that uses the account is unreachable until its own next \
+                 registration moves the account back; --asterisk, on the PBX itself, registers nothing.",
+                credentials.user
+            );
+            survey::tell(common, progress, &line);
+        }
+        let mut config = survey::config(args, provider).await?;
+        config.credentials = credentials;
+        let mut evidence = survey::run(config, args, common, progress).await?;
+        evidence.asterisk = asterisk.map(into_evidence);
+        let refresh = granted(&evidence);
+        let subject = Subject {
+            command: "check",
+            question: Question::Reachability,
+            name: target.to_string(),
+            provider,
+            user: user.clone(),
+            refresh: args.refresh,
+            registers,
+            started_at,
+        };
+        let status = survey::report(subject, &evidence, common, progress)?;
+        if let (Some(user), Some(refresh)) = (user.filter(|_| registers), refresh) {
+            let line = format!(
+                "Note: a PBX that registers as {user} has the account back with its next registration, \
+                 within {} s; `asterisk -rx 'iax2 reload'` on the PBX makes it at once.",
+                refresh.as_secs() * 5 / 6
+            );
+            survey::tell(common, progress, &line);
+        }
+        Ok(status)
+    })
+}
+
+fn granted(evidence: &Evidence) -> Option<Duration> {
+    evidence
+        .registration
+        .as_ref()
+        .and_then(|registration| registration.refresh)
+}
+
+/// The provider that was named, or the one that Asterisk registers with.
+fn target(args: &ProviderArgs, entry: Option<&RegistryEntry>) -> Result<Target> {
+    if let Some(target) = &args.provider {
+        return Ok(target.clone());
+    }
+    match entry.and_then(|entry| entry.host.as_ref()) {
+        Some(host) => Ok(host.parse()?),
+        None => bail!(
+            "Asterisk does not know its provider's address either; give PROVIDER, and check the name in iax.conf"
+        ),
+    }
+}
+
+/// The registration of the running Asterisk that the command line means.
+async fn registry_entry(args: &ProviderArgs) -> Result<RegistryEntry> {
+    let entries = asterisk::Cli::default().registry().await?;
+    let mut provider = None;
+    if let Some(target) = &args.provider {
+        provider = Some(
+            survey::address(target, Service::IAX2, args.bind)
+                .await?
+                .to_string(),
+        );
+    }
+    let named = args.provider.as_ref().map(ToString::to_string);
+    let fits = |entry: &RegistryEntry| {
+        let host = entry.host.as_ref();
+        let at = provider.is_none() || host == provider.as_ref() || host == named.as_ref();
+        at && args.user.as_deref().is_none_or(|user| entry.is_user(user))
+    };
+    let mut fitting: Vec<RegistryEntry> = entries.into_iter().filter(fits).collect();
+    match fitting.len() {
+        1 => Ok(fitting.remove(0)),
+        0 => bail!(
+            "the running Asterisk has no such registration; compare with `asterisk -rx 'iax2 show registry'`"
+        ),
+        count => bail!(
+            "the running Asterisk has {count} registrations; say which with PROVIDER or --user"
+        ),
+    }
+}
+
+fn into_evidence(entry: RegistryEntry) -> AsteriskEvidence {
+    AsteriskEvidence {
+        user: entry.user,
+        state: entry.state,
+        refresh: Some(entry.refresh),
+        perceived: entry.perceived,
+    }
+}

@@ -1,0 +1,286 @@
+//! What the commands that ask a provider have in common: names become addresses, the survey runs with its
+//! progress, the evidence becomes a report.
+
+use std::{
+    io::{Write as _, stderr},
+    net::{IpAddr, SocketAddr},
+    ops::ControlFlow,
+    time::{Duration, SystemTime},
+};
+
+use anyhow::{Context as _, Result, bail};
+use iax2_natcheck::{
+    check::{self, Context, Question},
+    net::{
+        clock,
+        drive::{Ended, drive},
+        open_files,
+        resolve::{Dns, Service, Target, resolve},
+        sockets::Sockets,
+        stop::Stopper,
+        udp::{Ground, any_towards},
+    },
+    os::host,
+    probe::{
+        evidence::Evidence,
+        survey::{Survey, SurveyConfig, SurveyEvent, SweepPlan},
+    },
+    proto::auth::{Credentials, RsaKey},
+    report::{
+        self,
+        assemble::{self, Frame},
+        model,
+    },
+    types::{LocalAddr, PeerAddr},
+};
+
+use crate::cli::{
+    args::{Common, ProviderArgs},
+    output,
+    progress::Progress,
+    secret,
+};
+
+/// Whom the report is about, and what was to be answered.
+pub(crate) struct Subject {
+    /// The command.
+    pub(crate) command: &'static str,
+    /// Its question.
+    pub(crate) question: Question,
+    /// The provider as the user named it.
+    pub(crate) name: String,
+    /// What the name stands for.
+    pub(crate) provider: PeerAddr,
+    /// The account.
+    pub(crate) user: Option<String>,
+    /// The refresh to judge with.
+    pub(crate) refresh: Option<Duration>,
+    /// A registration was meant to be made.
+    pub(crate) registers: bool,
+    /// When the command began.
+    pub(crate) started_at: SystemTime,
+}
+
+/// The address of a host that the user named.
+///
+/// # Errors
+///
+/// Where the name has none, or none of the family of `bind`.
+pub(crate) async fn address(
+    target: &Target,
+    service: Service,
+    bind: Option<IpAddr>,
+) -> Result<PeerAddr> {
+    let found = resolve(target, service, &Dns::system()).await?;
+    let fits =
+        |address: PeerAddr| bind.is_none_or(|bind| bind.is_ipv4() == address.get().is_ipv4());
+    match found
+        .iter()
+        .map(|resolved| resolved.address)
+        .find(|address| fits(*address))
+    {
+        Some(address) => Ok(address),
+        None => bail!("{target} has no address of the family of --bind; choose another --bind"),
+    }
+}
+
+/// The credentials that the options give; `None` without `--user`.
+///
+/// # Errors
+///
+/// Where a file cannot be read or holds nothing of use.
+pub(crate) fn credentials(args: &ProviderArgs) -> Result<Option<Credentials>> {
+    let Some(user) = &args.user else {
+        if args.secret_file.is_some() || args.rsa_key.is_some() {
+            bail!("a secret was given and no account; say whose it is with --user NAME");
+        }
+        return Ok(None);
+    };
+    if user.is_empty() || user.len() > 255 {
+        bail!(
+            "--user has {} octets; an account's name has 1 to 255",
+            user.len()
+        );
+    }
+    let rsa_key = match &args.rsa_key {
+        None => None,
+        Some(path) => {
+            let pem = std::fs::read_to_string(path).with_context(|| {
+                format!(
+                    "{} cannot be read; give --rsa-key a PEM file",
+                    path.display()
+                )
+            })?;
+            let key = RsaKey::from_pem(&pem).map_err(|error| {
+                anyhow::anyhow!(
+                    "{}: {error}; make one with `openssl genrsa`",
+                    path.display()
+                )
+            })?;
+            Some(key)
+        }
+    };
+    Ok(Some(Credentials {
+        secret: secret::read(args.secret_file.as_ref())?,
+        rsa_key,
+        allow_plaintext: args.allow_plaintext,
+        ..Credentials::named(user)
+    }))
+}
+
+/// The survey that the options ask for; the command takes out what it does not want.
+///
+/// # Errors
+///
+/// Where a reflector or STUN server has no address.
+pub(crate) async fn config(args: &ProviderArgs, provider: PeerAddr) -> Result<SurveyConfig> {
+    let bind = Some(args.bind.unwrap_or(provider.get().ip()));
+    let reflector = match &args.reflector {
+        Some(target) => Some(address(target, Service::IAX2, bind).await?),
+        None => None,
+    };
+    let mut stun = Vec::new();
+    for target in &args.stun {
+        stun.push(address(target, Service::STUN, bind).await?);
+    }
+    Ok(SurveyConfig {
+        reflector,
+        stun,
+        refresh: args.refresh.unwrap_or(Duration::from_secs(60)),
+        assumed_refresh: args.refresh,
+        sweep: Some(SweepPlan {
+            longest: args.max_lifetime,
+            budget: usize::try_from(args.sockets).unwrap_or(usize::MAX),
+            ..SweepPlan::default()
+        }),
+        ..SurveyConfig::new(provider, rand::random())
+    })
+}
+
+/// Runs a survey on this host. Ctrl-C, SIGTERM and the time limit end it early; what was found until then
+/// stays.
+///
+/// # Errors
+///
+/// Where no socket can be opened.
+pub(crate) async fn run(
+    config: SurveyConfig,
+    args: &ProviderArgs,
+    common: &Common,
+    progress: &Progress,
+) -> Result<Evidence> {
+    let provider = config.provider;
+    if config.sweep.is_some() {
+        open_files::raise(u64::from(args.sockets) * 2 + 64)?;
+    }
+    let mut sockets = Sockets::client(Ground::host(), args.bind);
+    if let Some(port) = args.local_port {
+        let ip = args.bind.unwrap_or_else(|| any_towards(provider).ip());
+        sockets = sockets.with_first(SocketAddr::new(ip, port))?;
+    }
+    let mut stopper = Stopper::new()?;
+    let mut survey = Survey::new(config, clock::now());
+    let began = clock::now();
+    show(progress, &SurveyEvent::Reached, began.elapsed());
+    let ended = drive(
+        &mut survey,
+        &mut sockets,
+        |event, now| {
+            show(progress, &event, now.saturating_duration_since(began));
+            if event == SurveyEvent::Finished {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        },
+        stopper.wait(common.timeout),
+    )
+    .await?;
+    if !matches!(ended, Ended::Event(())) {
+        // The reflector is told, in the one turn that this takes.
+        survey.stop(clock::now());
+        drive(
+            &mut survey,
+            &mut sockets,
+            |event, _| match event {
+                SurveyEvent::Finished => ControlFlow::Break(()),
+                _ => ControlFlow::Continue(()),
+            },
+            std::future::ready(()),
+        )
+        .await?;
+    }
+    Ok(survey.evidence())
+}
+
+/// Shows on the progress bar what is being done.
+pub(crate) fn show(progress: &Progress, event: &SurveyEvent, elapsed: Duration) {
+    match event {
+        SurveyEvent::Progress(state) => {
+            let message = match state.alive {
+                Some(alive) => format!("timing mappings, alive after {} s", alive.as_secs()),
+                None => "timing mappings".to_owned(),
+            };
+            progress.set(&message, state.elapsed, Some(state.at_most));
+        }
+        SurveyEvent::Reached | SurveyEvent::Mapped | SurveyEvent::Registration(_) => {
+            progress.set("asking the provider", elapsed, None);
+        }
+        SurveyEvent::SweepBegun | SurveyEvent::Edge { .. } | SurveyEvent::Finished => {}
+    }
+}
+
+/// Judges what was found, writes the report, and gives the status.
+///
+/// # Errors
+///
+/// Where the report cannot be written.
+pub(crate) fn report(
+    subject: Subject,
+    evidence: &Evidence,
+    common: &Common,
+    progress: &Progress,
+) -> Result<u8> {
+    let context = Context {
+        question: subject.question,
+        provider: subject.provider,
+        credentials: subject.registers,
+        refresh: subject.refresh,
+    };
+    let judgement = check::judge(evidence, &context);
+    let facts = host::host();
+    let local = evidence
+        .registration
+        .as_ref()
+        .and_then(|registration| registration.local)
+        .or_else(|| Some(evidence.mapping.as_ref()?.observations.first()?.local));
+    let frame = Frame {
+        command: subject.command.to_owned(),
+        started_at: subject.started_at,
+        finished_at: SystemTime::now(),
+        host: model::Host {
+            os: Some(facts.os),
+            kernel: facts.kernel,
+            local_address: local.map(LocalAddr::get),
+        },
+        provider: model::Provider {
+            name: subject.name,
+            address: Some(subject.provider.get()),
+            user: subject.user,
+        },
+    };
+    let report = assemble::assemble(frame, evidence, &judgement);
+    progress.finish();
+    output::report(&report, common)?;
+    Ok(report::status(&report))
+}
+
+/// One line to the user that is no part of the report.
+pub(crate) fn tell(common: &Common, progress: &Progress, line: &str) {
+    if !common.quiet {
+        // Where stderr is closed, nobody reads it.
+        progress.aside(|| {
+            let _ = writeln!(stderr(), "{line}");
+        });
+    }
+}
