@@ -58,6 +58,7 @@ pub struct Builder {
     min_refresh: u32,
     max_refresh: u32,
     jitter_buffer: bool,
+    quiet: bool,
     general: Vec<String>,
     options: Vec<(String, String)>,
     sections: Vec<String>,
@@ -89,6 +90,7 @@ impl Builder {
             min_refresh: 10,
             max_refresh: 3600,
             jitter_buffer: false,
+            quiet: false,
             general: Vec::new(),
             options: Vec::new(),
             sections: Vec::new(),
@@ -129,6 +131,12 @@ impl Builder {
     /// Turns the jitter buffer on, and with it the receiver reports in PONG and LAGRP.
     pub fn jitter_buffer(mut self) -> Self {
         self.jitter_buffer = true;
+        self
+    }
+
+    /// Logs errors alone, as in production: logging costs it time.
+    pub fn quiet(mut self) -> Self {
+        self.quiet = true;
         self
     }
 
