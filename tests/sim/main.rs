@@ -3,5 +3,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // in a test, a panic is the report
 
 mod lifetime;
+mod nat_table;
 mod stalls;
 mod support;
