@@ -61,7 +61,12 @@ const KEYS: &[(&str, &str, Need, Kind)] = &[
     ("", "schema_version", Required, Count),
     ("", "tool", Required, Object),
     ("tool", "name", Required, Word(&["iax2-natcheck"])),
-    ("tool", "version", Required, Word(&[env!("CARGO_PKG_VERSION")])),
+    (
+        "tool",
+        "version",
+        Required,
+        Word(&[env!("CARGO_PKG_VERSION")]),
+    ),
     (
         "",
         "command",
@@ -78,13 +83,23 @@ const KEYS: &[(&str, &str, Need, Kind)] = &[
     ("provider", "name", Required, Text),
     ("provider", "address", Required, Address),
     ("provider", "user", OrNull, Text),
-    ("", "verdict", Required, Word(&["ok", "warning", "critical", "unknown"])),
+    (
+        "",
+        "verdict",
+        Required,
+        Word(&["ok", "warning", "critical", "unknown"]),
+    ),
     ("", "summary", Required, Text),
     ("", "interrupted", OrAbsent, Flag),
     ("", "findings", Required, List),
     ("findings", "[]", Required, Object),
     ("findings[]", "id", Required, Text),
-    ("findings[]", "severity", Required, Word(&["warning", "critical", "unknown"])),
+    (
+        "findings[]",
+        "severity",
+        Required,
+        Word(&["warning", "critical", "unknown"]),
+    ),
     ("findings[]", "title", Required, Text),
     ("findings[]", "because", Required, List),
     ("findings[].because", "[]", Required, Text),
@@ -96,11 +111,26 @@ const KEYS: &[(&str, &str, Need, Kind)] = &[
     ("measurements.reachability", "received", Required, Count),
     ("measurements.reachability", "rtt_ms", OrNull, Object),
     ("measurements.reachability.rtt_ms", "min", Required, Number),
-    ("measurements.reachability.rtt_ms", "median", Required, Number),
+    (
+        "measurements.reachability.rtt_ms",
+        "median",
+        Required,
+        Number,
+    ),
     ("measurements.reachability.rtt_ms", "max", Required, Number),
-    ("measurements.reachability", "call_token_required", OrNull, Flag),
+    (
+        "measurements.reachability",
+        "call_token_required",
+        OrNull,
+        Flag,
+    ),
     ("measurements.reachability", "icmp", OrAbsent, Text),
-    ("measurements.reachability", "answered_from", OrAbsent, Address),
+    (
+        "measurements.reachability",
+        "answered_from",
+        OrAbsent,
+        Address,
+    ),
     ("measurements", "reflector", OrAbsent, Object),
     ("measurements.reflector", "sent", Required, Count),
     ("measurements.reflector", "received", Required, Count),
@@ -108,7 +138,12 @@ const KEYS: &[(&str, &str, Need, Kind)] = &[
     ("measurements.reflector.rtt_ms", "min", Required, Number),
     ("measurements.reflector.rtt_ms", "median", Required, Number),
     ("measurements.reflector.rtt_ms", "max", Required, Number),
-    ("measurements.reflector", "call_token_required", OrNull, Flag),
+    (
+        "measurements.reflector",
+        "call_token_required",
+        OrNull,
+        Flag,
+    ),
     ("measurements.reflector", "icmp", OrAbsent, Text),
     ("measurements.reflector", "answered_from", OrAbsent, Address),
     ("measurements", "registration", OrAbsent, Object),
@@ -120,8 +155,18 @@ const KEYS: &[(&str, &str, Need, Kind)] = &[
         Word(&["none", "plaintext", "md5", "rsa"]),
     ),
     ("measurements.registration", "refresh_s", OrNull, Count),
-    ("measurements.registration", "reregister_after_s", OrNull, Count),
-    ("measurements.registration", "apparent_address", OrNull, Address),
+    (
+        "measurements.registration",
+        "reregister_after_s",
+        OrNull,
+        Count,
+    ),
+    (
+        "measurements.registration",
+        "apparent_address",
+        OrNull,
+        Address,
+    ),
     ("measurements.registration", "elapsed_ms", OrNull, Number),
     ("measurements.registration", "cause", OrAbsent, Text),
     ("measurements.registration", "cause_code", OrAbsent, Count),
@@ -136,10 +181,30 @@ const KEYS: &[(&str, &str, Need, Kind)] = &[
     ("measurements.mapping", "port_preserved", OrNull, Flag),
     ("measurements.mapping", "observations", Required, List),
     ("measurements.mapping.observations", "[]", Required, Object),
-    ("measurements.mapping.observations[]", "local", Required, Address),
-    ("measurements.mapping.observations[]", "peer", Required, Address),
-    ("measurements.mapping.observations[]", "mapped", Required, Address),
-    ("measurements.mapping.observations[]", "at_s", Required, Number),
+    (
+        "measurements.mapping.observations[]",
+        "local",
+        Required,
+        Address,
+    ),
+    (
+        "measurements.mapping.observations[]",
+        "peer",
+        Required,
+        Address,
+    ),
+    (
+        "measurements.mapping.observations[]",
+        "mapped",
+        Required,
+        Address,
+    ),
+    (
+        "measurements.mapping.observations[]",
+        "at_s",
+        Required,
+        Number,
+    ),
     (
         "measurements.mapping.observations[]",
         "via",
@@ -149,7 +214,12 @@ const KEYS: &[(&str, &str, Need, Kind)] = &[
     ("measurements.mapping", "unanswered", OrAbsent, List),
     ("measurements.mapping.unanswered", "[]", Required, Address),
     ("measurements", "lifetime", OrAbsent, Object),
-    ("measurements.lifetime", "method", Required, Word(&["reflector", "stun"])),
+    (
+        "measurements.lifetime",
+        "method",
+        Required,
+        Word(&["reflector", "stun"]),
+    ),
     ("measurements.lifetime", "one_way", OrAbsent, Object),
     ("measurements.lifetime", "exchange", OrAbsent, Object),
     ("measurements.lifetime", "stream", OrAbsent, Object),
@@ -165,7 +235,12 @@ const KEYS: &[(&str, &str, Need, Kind)] = &[
     ("measurements.lifetime", "mappings", Required, Count),
     ("measurements.lifetime", "controls", Required, Object),
     ("measurements.lifetime.controls", "sent", Required, Count),
-    ("measurements.lifetime.controls", "received", Required, Count),
+    (
+        "measurements.lifetime.controls",
+        "received",
+        Required,
+        Count,
+    ),
     ("measurements", "reachable", OrAbsent, Object),
     ("measurements.reachable", "fraction", Required, Number),
     ("measurements.reachable", "open_s", OrNull, Number),
@@ -249,9 +324,9 @@ fn fits(value: &Value, kind: Kind) -> bool {
             let read = text.parse::<SocketAddr>();
             read.is_ok_and(|address| address.to_string() == text && address.port() != 0)
         }),
-        Time => text.is_some_and(|text| {
-            text.ends_with('Z') && humantime::parse_rfc3339(text).is_ok()
-        }),
+        Time => {
+            text.is_some_and(|text| text.ends_with('Z') && humantime::parse_rfc3339(text).is_ok())
+        }
         Word(words) => text.is_some_and(|text| words.contains(&text)),
         Object => value.is_object(),
         List => value.is_array(),
@@ -267,7 +342,10 @@ fn agree(report: &Value, wrong: &mut Vec<String>) {
     };
     must(report["schema_version"] == 1, "schema_version is not 1");
     let time = |key: &str| report[key].as_str().map(str::to_owned);
-    must(time("started_at") <= time("finished_at"), "it ended before it began");
+    must(
+        time("started_at") <= time("finished_at"),
+        "it ended before it began",
+    );
 
     let weight = |word: Option<&str>| match word {
         Some("ok") => 0,
@@ -280,13 +358,19 @@ fn agree(report: &Value, wrong: &mut Vec<String>) {
         .iter()
         .map(|found| weight(found["severity"].as_str()))
         .collect();
-    must(weights.is_sorted_by(|a, b| a >= b), "the worst finding is not the first");
+    must(
+        weights.is_sorted_by(|a, b| a >= b),
+        "the worst finding is not the first",
+    );
     let worst = weights.first().copied().unwrap_or(0);
     must(
         weight(report["verdict"].as_str()) == worst,
         "the verdict is not the severity of the worst finding",
     );
-    let ids: BTreeSet<&str> = findings.iter().filter_map(|found| found["id"].as_str()).collect();
+    let ids: BTreeSet<&str> = findings
+        .iter()
+        .filter_map(|found| found["id"].as_str())
+        .collect();
     must(ids.len() == findings.len(), "a finding comes twice");
     for found in &findings {
         let known = FindingId::ALL.iter().any(|id| found["id"] == id.as_str());
@@ -301,7 +385,10 @@ fn agree(report: &Value, wrong: &mut Vec<String>) {
     for shape in ["one_way", "exchange", "stream"] {
         let edge = &measured["lifetime"][shape];
         if let (Some(alive), Some(dead)) = (edge["alive_s"].as_f64(), edge["dead_s"].as_f64()) {
-            must(alive < dead, &format!("{shape}: alive at {alive} s, dead at {dead} s"));
+            must(
+                alive < dead,
+                &format!("{shape}: alive at {alive} s, dead at {dead} s"),
+            );
         }
     }
     let reachable = &measured["reachable"];

@@ -11,10 +11,7 @@ use iax2_natcheck::lab::{
     network::{Network, Router},
 };
 
-use super::{
-    process::Running,
-    tool,
-};
+use super::{process::Running, tool};
 
 /// Where the provider is.
 pub const PROVIDER: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);

@@ -67,8 +67,8 @@ impl Ended {
 
     /// Its JSON report, which must follow the contract and agree with the exit status.
     pub fn report(&self) -> Value {
-        let report: Value =
-            serde_json::from_str(&self.stdout).unwrap_or_else(|e| panic!("no JSON: {e}\n{self:#?}"));
+        let report: Value = serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|e| panic!("no JSON: {e}\n{self:#?}"));
         json_contract::validate(&report);
         let status = match report["verdict"].as_str() {
             Some("ok") => 0,
