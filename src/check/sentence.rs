@@ -87,6 +87,11 @@ fn fine(evidence: &Evidence, context: &Context, reachable: Option<Reachable>) ->
                 seconds(open),
                 seconds(cycle)
             ),
+            Some(Reachable { cycle, .. }) if nat_kind::keeper(evidence) == "firewall" => format!(
+                "Calls can reach this PBX at any time: there is no NAT on the way, and no firewall \
+                 closes it within the {} between two registrations.",
+                seconds(cycle)
+            ),
             Some(Reachable { cycle, .. }) => format!(
                 "Calls can reach this PBX at any time: the {} keeps the way open for longer than \
                  the {} between two registrations.",
@@ -111,28 +116,46 @@ fn fine(evidence: &Evidence, context: &Context, reachable: Option<Reachable>) ->
 }
 
 fn lifetimes(evidence: &Evidence) -> String {
-    let edges: Vec<String> = evidence
-        .lifetime
-        .iter()
-        .flat_map(|lifetime| &lifetime.shapes)
+    let shapes = || {
+        evidence
+            .lifetime
+            .iter()
+            .flat_map(|lifetime| &lifetime.shapes)
+    };
+    let forgotten: Vec<String> = shapes()
         .filter_map(|(shape, edge)| {
-            let what = match shape {
-                Shape::OneWay => "a single packet",
-                Shape::Exchange => "an exchange",
-                Shape::Stream => "a stream",
-            };
-            match (edge.dead, edge.alive) {
-                (Some(dead), _) => Some(format!("{what} after {}", seconds(dead))),
-                (None, Some(alive)) => Some(format!("{what} not before {}", seconds(alive))),
-                (None, None) => None,
-            }
+            Some(format!("{} after {}", words(*shape), seconds(edge.dead?)))
         })
         .collect();
-    format!(
-        "The {} forgets {}.",
-        nat_kind::keeper(evidence),
-        edges.join(", ")
-    )
+    let kept: Vec<String> = shapes()
+        .filter(|(_, edge)| edge.dead.is_none())
+        .filter_map(|(shape, edge)| {
+            Some(format!(
+                "{} for {} at least",
+                words(*shape),
+                seconds(edge.alive?)
+            ))
+        })
+        .collect();
+    let what: Vec<String> = [("forgets", forgotten), ("keeps", kept)]
+        .into_iter()
+        .filter(|(_, list)| !list.is_empty())
+        .map(|(verb, list)| format!("{verb} {}", list.join(", ")))
+        .collect();
+    let keeper = match nat_kind::keeper(evidence) {
+        "firewall" if shapes().all(|(_, edge)| edge.dead.is_none()) => "way without a NAT",
+        keeper => keeper,
+    };
+    format!("The {keeper} {}.", what.join(", and "))
+}
+
+/// The shape as the owner of the PBX knows it.
+const fn words(shape: Shape) -> &'static str {
+    match shape {
+        Shape::OneWay => "a single packet",
+        Shape::Exchange => "an exchange",
+        Shape::Stream => "a stream",
+    }
 }
 
 #[cfg(test)]
@@ -166,6 +189,36 @@ mod tests {
             };
             assert_eq!(judge(&healthy(), &context).summary, sentence);
         }
+    }
+
+    #[test]
+    fn what_outlived_the_measurement_is_not_called_forgotten() {
+        let context = Context {
+            question: Question::Lifetime,
+            ..context()
+        };
+        let mut evidence = healthy();
+        evidence.lifetime = Some(exchange(outlived(300), 300));
+        assert_eq!(
+            judge(&evidence, &context).summary,
+            "The NAT keeps an exchange for 300 s at least."
+        );
+        for seen in &mut evidence.mapping.as_mut().unwrap().observations {
+            seen.mapped = crate::types::MappedAddr::new(seen.local.get());
+        }
+        assert_eq!(
+            judge(&evidence, &context).summary,
+            "The way without a NAT keeps an exchange for 300 s at least."
+        );
+        let reachable = Context {
+            question: Question::Reachability,
+            ..context
+        };
+        assert!(
+            judge(&evidence, &reachable)
+                .summary
+                .contains("there is no NAT on the way")
+        );
     }
 
     #[test]

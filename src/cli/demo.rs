@@ -57,14 +57,18 @@ pub(crate) fn run(args: &DemoArgs, common: &Common, progress: &Progress) -> Resu
 }
 
 fn survey(scenario: &Scenario, common: &Common, progress: &Progress) -> Evidence {
+    let tell = |place: &str| {
+        let line = format!(
+            "Demonstration: {}.\n{place}\nIts times are about a fifth of real ones, so that it ends \
+             soon; so are those in the advice.",
+            scenario.summary
+        );
+        survey::tell(common, progress, &line);
+    };
     // Before the event loop: a process with threads cannot enter a user namespace.
     let refusal = match kernel::enter() {
         Ok(_) => {
-            let line = format!(
-                "Demonstration: {}, in a virtual network with a real kernel NAT; the timers are shortened.",
-                scenario.summary
-            );
-            survey::tell(common, progress, &line);
+            tell("It runs in a private virtual network with a real kernel NAT.");
             match in_kernel(scenario, common, progress) {
                 Ok(evidence) => return evidence,
                 Err(error) => error.to_string(),
@@ -72,11 +76,9 @@ fn survey(scenario: &Scenario, common: &Common, progress: &Progress) -> Evidence
         }
         Err(error) => error.to_string(),
     };
-    let line = format!(
-        "Demonstration: {}, with a NAT simulated in process, because {refusal}.",
-        scenario.summary
-    );
-    survey::tell(common, progress, &line);
+    tell(&format!(
+        "It runs with a NAT simulated in process, because {refusal}."
+    ));
     demo::in_process(scenario, rand::random(), |_| {})
 }
 

@@ -81,6 +81,9 @@ fn about(report: &Report) -> Vec<String> {
         }
     }
     let _ = write!(words, ", {}", report.finished_at);
+    if report.command == "demo" {
+        words.push_str(", times shortened to a fifth");
+    }
     if report.interrupted {
         words.push_str(", stopped before its end");
     }

@@ -35,20 +35,22 @@ pub(crate) struct ProviderArgs {
     /// Send from this address
     #[arg(long, value_name = "ADDRESS", help_heading = HEADING)]
     pub(crate) bind: Option<IpAddr>,
-    /// A host that runs iax2-natcheck serve, to time mappings with
+    /// A host outside that runs iax2-natcheck serve, to time mappings with; unless given, the
+    /// provider is asked whether it is one
     #[arg(long, value_name = "HOST[:PORT]", help_heading = HEADING)]
     pub(crate) reflector: Option<Target>,
-    /// A STUN server to see mappings with; may be given again
+    /// A STUN server to see mappings with, and to time them where it speaks RFC 5780; may be given
+    /// again
     #[arg(long, value_name = "HOST[:PORT]", help_heading = HEADING)]
     pub(crate) stun: Vec<Target>,
-    /// Judge by this refresh instead of the one the registrar grants
+    /// Ask for this refresh, and judge by it instead of the one that is granted
     #[arg(long, value_name = "DURATION", value_parser = value::refresh, help_heading = HEADING)]
     pub(crate) refresh: Option<Duration>,
-    /// The longest idle time to try
+    /// The longest idle time to try; the measurement lasts about as long
     #[arg(long, value_name = "DURATION", value_parser = value::duration, default_value = "5m",
           help_heading = HEADING)]
     pub(crate) max_lifetime: Duration,
-    /// Mappings in flight at once
+    /// Mappings in flight at once; each takes a local port and an open file
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=60_000),
           default_value = "512", help_heading = HEADING)]
     pub(crate) sockets: u32,

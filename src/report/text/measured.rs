@@ -1,8 +1,11 @@
 //! The measurements, one or a few lines each.
 
+use std::net::SocketAddr;
+
 use crate::report::{
     model::{
-        Edge, Gone, Lifetime, Mapping, Measurements, Number, Reachability, Reachable, Registration,
+        Asterisk, Edge, Gone, Lifetime, Mapping, Measurements, Number, Observation, Reachability,
+        Reachable, Registration,
     },
     text::wrap,
 };
@@ -20,15 +23,11 @@ pub(super) fn lines(measured: &Measurements) -> Vec<String> {
         rows.push(("registration", registration(seen)));
     }
     if let Some(line) = &measured.asterisk {
-        rows.push(("asterisk", format!("{}: {}", line.user, line.state)));
+        rows.push(("asterisk", asterisk(line)));
     }
     if let Some(seen) = &measured.mapping {
         rows.push(("mapping", mapping(seen)));
-        rows.extend(
-            seen.observations
-                .iter()
-                .map(|view| ("", format!("{} sees {}", view.peer, view.mapped))),
-        );
+        rows.extend(views(&seen.observations).into_iter().map(|view| ("", view)));
         rows.extend(
             seen.unanswered
                 .iter()
@@ -42,7 +41,6 @@ pub(super) fn lines(measured: &Measurements) -> Vec<String> {
         rows.push(("reachable", share(reachable)));
     }
     rows.iter()
-        .filter(|(_, words)| !words.is_empty())
         .flat_map(|(name, words)| {
             wrap::paragraph(words, &format!("   {name:<14}"), &" ".repeat(17))
         })
@@ -95,36 +93,136 @@ fn registration(seen: &Registration) -> String {
         words.push(format!("seen as {address}"));
     }
     if let Some(elapsed) = seen.elapsed_ms {
-        words.push(format!("took {elapsed} ms"));
+        words.push(format!("took {}", took(elapsed)));
+    }
+    words.join(", ")
+}
+
+/// Milliseconds, or seconds where there are thousands of them.
+fn took(elapsed_ms: Number) -> String {
+    if elapsed_ms.get() < 1000.0 {
+        format!("{elapsed_ms} ms")
+    } else {
+        tenths(Number::new(elapsed_ms.get() / 1000.0))
+    }
+}
+
+/// Seconds to a tenth.
+fn tenths(seconds: Number) -> String {
+    format!("{} s", Number::new((seconds.get() * 10.0).round() / 10.0))
+}
+
+fn asterisk(line: &Asterisk) -> String {
+    let mut words = vec![format!("{}: {}", line.user, line.state)];
+    if let Some(refresh) = line.refresh_s {
+        words.push(format!("refresh {refresh} s"));
+    }
+    if let Some(address) = line.perceived {
+        words.push(format!("seen as {address}"));
     }
     words.join(", ")
 }
 
 fn mapping(seen: &Mapping) -> String {
-    let mut words = vec![];
+    let mut words: Vec<&str> = vec![];
     match seen.nat {
-        Some(true) => words.push("NAT".into()),
-        Some(false) => words.push("no NAT".into()),
+        Some(true) => words.push("NAT"),
+        Some(false) => words.push("no NAT"),
         None => {}
-    }
-    if let Some(behaviour) = seen
-        .behaviour
-        .as_ref()
-        .filter(|behaviour| *behaviour != "none")
-    {
-        words.push(match behaviour.as_str() {
-            "unknown" => "kind not known".into(),
-            known => format!("{known} mapping"),
-        });
     }
     if seen.nat != Some(false) {
         match seen.port_preserved {
-            Some(true) => words.push("port kept".into()),
-            Some(false) => words.push("port changed".into()),
+            Some(true) => words.push("port kept"),
+            Some(false) => words.push("port changed"),
             None => {}
         }
     }
+    match seen.behaviour.as_deref() {
+        None | Some("none") => {}
+        Some("unknown") => words.push("kind not known"),
+        Some("endpoint-independent") => {
+            words.push("endpoint-independent: all see the same address");
+        }
+        Some("address-dependent") => {
+            words.push("address-dependent: every host sees another address");
+        }
+        Some("address-and-port-dependent") => words.push(
+            "address-and-port-dependent: every host, and every port of it, sees another address",
+        ),
+        Some(other) => words.push(other),
+    }
+    if words.is_empty() {
+        words.push("nobody outside told the public address");
+    }
     words.join(", ")
+}
+
+/// What the same peer saw of the same socket without a change.
+struct View<'a> {
+    first: &'a Observation,
+    times: u32,
+    until_s: Option<Number>,
+    /// The peer saw something else before.
+    changed: bool,
+}
+
+/// Who sees what, a line for each socket and then a line for each view of it.
+fn views(observations: &[Observation]) -> Vec<String> {
+    let mut views: Vec<View<'_>> = vec![];
+    for seen in observations {
+        let before = views
+            .iter_mut()
+            .rev()
+            .find(|view| (view.first.local, view.first.peer) == (seen.local, seen.peer));
+        let changed = before.is_some();
+        match before {
+            Some(view) if view.first.mapped == seen.mapped => {
+                view.times += 1;
+                view.until_s = seen.at_s;
+            }
+            _ => views.push(View {
+                first: seen,
+                times: 1,
+                until_s: None,
+                changed,
+            }),
+        }
+    }
+    let mut sockets: Vec<SocketAddr> = vec![];
+    for view in &views {
+        if !sockets.contains(&view.first.local) {
+            sockets.push(view.first.local);
+        }
+    }
+    let mut lines = vec![];
+    for socket in sockets {
+        let own = views.iter().filter(|view| view.first.local == socket);
+        // The registrar looks at the socket that registers; everybody else is asked from another.
+        let words = if own
+            .clone()
+            .any(|view| view.first.via.as_deref() == Some("registrar"))
+        {
+            "asked from"
+        } else {
+            "asked from a socket of its own,"
+        };
+        lines.push(format!("{words} {socket}"));
+        lines.extend(own.map(sees));
+    }
+    lines
+}
+
+fn sees(view: &View<'_>) -> String {
+    let then = if view.changed { "then " } else { "" };
+    let line = format!("{} {then}sees {}", view.first.peer, view.first.mapped);
+    match (view.times, view.first.at_s, view.until_s) {
+        (1, ..) => line,
+        (times, Some(from), Some(until)) => {
+            let over = Number::new((until.get() - from.get()).round());
+            format!("{line}, {times} times over {over} s")
+        }
+        (times, ..) => format!("{line}, {times} times"),
+    }
 }
 
 fn lifetime(seen: &Lifetime) -> Vec<(&'static str, String)> {
@@ -150,14 +248,16 @@ fn lifetime(seen: &Lifetime) -> Vec<(&'static str, String)> {
     }
     if let Some(controls) = seen.controls {
         how.push(format!(
-            "{} of {} control probes answered",
+            "{} of {} control probes answered (they tell loss from expiry)",
             controls.received, controls.sent
         ));
     }
     if let Some(elapsed) = seen.elapsed_s {
-        how.push(format!("{elapsed} s"));
+        how.push(tenths(elapsed));
     }
-    rows.push(("", how.join(", ")));
+    if !how.is_empty() {
+        rows.push(("", how.join(", ")));
+    }
     if let Some(first) = rows.first_mut() {
         first.0 = "idle mapping";
     }
@@ -178,7 +278,7 @@ fn share(reachable: &Reachable) -> String {
     let mut words = vec![];
     if let Some(fraction) = reachable.fraction {
         words.push(format!(
-            "{} % of the time",
+            "open to calls {} % of the time",
             Number::new(fraction.get() * 100.0)
         ));
     }
@@ -190,4 +290,91 @@ fn share(reachable: &Reachable) -> String {
         _ => {}
     }
     words.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOCAL: &str = "192.168.1.10:40123";
+    const A: &str = "203.0.113.1:4569";
+    const B: &str = "203.0.113.2:4569";
+    const X: &str = "198.51.100.7:40123";
+    const Y: &str = "198.51.100.7:1024";
+
+    fn seen(peer: &str, mapped: &str, at_s: f64) -> Observation {
+        Observation {
+            local: LOCAL.parse().unwrap(),
+            peer: peer.parse().unwrap(),
+            mapped: mapped.parse().unwrap(),
+            at_s: Some(Number::new(at_s)),
+            via: Some("reflector".into()),
+        }
+    }
+
+    #[test]
+    fn the_same_view_stands_once_and_a_change_stands_out() {
+        let observations = [
+            seen(A, X, 0.1),
+            seen(B, X, 0.2),
+            seen(A, X, 4.1),
+            seen(A, X, 8.3),
+            seen(A, Y, 12.0),
+            seen(A, X, 16.0),
+        ];
+        assert_eq!(
+            views(&observations),
+            [
+                format!("asked from a socket of its own, {LOCAL}"),
+                format!("{A} sees {X}, 3 times over 8 s"),
+                format!("{B} sees {X}"),
+                format!("{A} then sees {Y}"),
+                format!("{A} then sees {X}"),
+            ]
+        );
+    }
+
+    #[test]
+    fn sockets_are_told_apart() {
+        let registered = Observation {
+            local: "192.168.1.10:4569".parse().unwrap(),
+            via: Some("registrar".into()),
+            at_s: None,
+            ..seen(A, Y, 0.0)
+        };
+        let observations = [seen(A, X, 0.0), registered.clone(), registered];
+        assert_eq!(
+            views(&observations),
+            [
+                format!("asked from a socket of its own, {LOCAL}"),
+                format!("{A} sees {X}"),
+                "asked from 192.168.1.10:4569".to_owned(),
+                format!("{A} sees {Y}, 2 times"),
+            ]
+        );
+    }
+
+    #[test]
+    fn long_times_are_written_in_seconds() {
+        assert_eq!(took(Number::new(31.25)), "31.25 ms");
+        assert_eq!(took(Number::new(7504.176)), "7.5 s");
+    }
+
+    #[test]
+    fn a_mapping_that_nobody_saw_says_so() {
+        let unanswered = Measurements {
+            mapping: Some(Mapping {
+                unanswered: vec![A.parse().unwrap()],
+                ..Mapping::default()
+            }),
+            ..Measurements::default()
+        };
+        assert_eq!(
+            lines(&unanswered),
+            [
+                "   mapping       nobody outside told the public address".to_owned(),
+                format!("                 {A} does not answer"),
+            ]
+        );
+    }
 }
