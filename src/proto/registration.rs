@@ -190,10 +190,14 @@ impl Registration {
         };
         let mut elements =
             IeWriter::new().ie(Ie::Username(Text(self.config.credentials.user.as_bytes())));
-        if !self.config.release {
+        // The cause makes a REGREL as long as a REGREQ: a registrar that lends itself to no
+        // amplification answers nothing shorter than its CALLTOKEN.
+        elements = if self.config.release {
+            elements.ie(Ie::Cause(Text(b"released")))
+        } else {
             let seconds = u16::try_from(self.config.refresh.as_secs()).unwrap_or(u16::MAX);
-            elements = elements.ie(Ie::Refresh(seconds));
-        }
+            elements.ie(Ie::Refresh(seconds))
+        };
         if let Some(answer) = answer {
             elements = answer.write(elements);
         }
