@@ -16,7 +16,7 @@ use crate::{
     probe::message::{Answer, AnswerFrom, Ask, MAX_STATUS, Nonce, Refused, Request},
     proto::{
         admission::{Rate, RateLimit},
-        contract::{SocketKey, Transmit},
+        contract::{SocketKey, Transmit, earlier},
         registrar::Arrival,
         stateless,
         token::Tokens,
@@ -46,8 +46,9 @@ const MAX_SPACING: Duration = Duration::from_secs(1);
 const MAX_TTL: u8 = 64;
 /// How long an arrival is remembered for STATUS.
 const MEMORY: Duration = Duration::from_secs(30);
-/// Arrivals remembered for one address.
-const MAX_ARRIVALS: usize = 2048;
+/// Arrivals remembered for one address: of requests that are not answered at once, the only ones that
+/// STATUS is needed for.
+const MAX_ARRIVALS: usize = 512;
 /// Addresses for which arrivals are remembered.
 const MAX_CLIENTS: usize = 4096;
 
@@ -69,10 +70,12 @@ pub struct ReflectorCounts {
 pub struct Reflector {
     tokens: Tokens,
     sockets: BTreeMap<SocketKey, PeerAddr>,
-    rate: RateLimit,
+    unproven: RateLimit,
+    proven: RateLimit,
     pending: BTreeMap<(Instant, u64), Pending>,
     count: u64,
     clients: BTreeMap<IpAddr, Client>,
+    next_cleaning: Option<Instant>,
     counts: ReflectorCounts,
     outbox: VecDeque<Transmit>,
 }
@@ -120,10 +123,12 @@ impl Reflector {
         Self {
             tokens,
             sockets,
-            rate: RateLimit::new(Rate(8_000), Rate(100_000), rng.random(), now),
+            unproven: RateLimit::new(Rate(50), Rate(20_000), rng.random(), now),
+            proven: RateLimit::new(Rate(8_000), Rate(100_000), rng.random(), now),
             pending: BTreeMap::new(),
             count: 0,
             clients: BTreeMap::new(),
+            next_cleaning: None,
             counts: ReflectorCounts::default(),
             outbox: VecDeque::new(),
         }
@@ -149,18 +154,23 @@ impl Reflector {
         let Some(request) = frame.ies().find(IeId::Probe).and_then(Request::read) else {
             return false;
         };
-        if !self.rate.admit(arrival.peer.get().ip(), now) {
+        let mapped = MappedAddr::new(arrival.peer.get());
+        let is_proven = match &request {
+            Request::Hello => false,
+            Request::Ask(Ask { token, .. })
+            | Request::Status { token, .. }
+            | Request::Cancel { token, .. } => self.tokens.verify(token, arrival.peer, now),
+        };
+        let rate = if is_proven {
+            &mut self.proven
+        } else {
+            &mut self.unproven
+        };
+        if !rate.admit(arrival.peer.get().ip(), now) {
             self.counts.limited += 1;
             return true;
         }
-        let mapped = MappedAddr::new(arrival.peer.get());
-        let token = match &request {
-            Request::Hello => None,
-            Request::Ask(Ask { token, .. })
-            | Request::Status { token, .. }
-            | Request::Cancel { token, .. } => Some(token),
-        };
-        if token.is_some_and(|token| !self.tokens.verify(token, arrival.peer, now)) {
+        if !is_proven && request != Request::Hello {
             self.refuse(frame, arrival, Refused::Token);
             return true;
         }
@@ -225,9 +235,12 @@ impl Reflector {
                 self.settle(answer.peer.get().ip());
             }
         }
-        self.clients.retain(|_, client| {
-            client.pending > 0 || client.last.is_some_and(|last| now < last + MEMORY)
-        });
+        if self.next_cleaning.is_some_and(|due| due <= now) {
+            self.clients.retain(|_, client| {
+                client.pending > 0 || client.last.is_some_and(|last| now < last + MEMORY)
+            });
+            self.next_cleaning = (!self.clients.is_empty()).then_some(now + MEMORY);
+        }
     }
 
     /// The next datagram to send.
@@ -238,9 +251,14 @@ impl Reflector {
     /// When the next answer is due.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        self.pending
+        let answer = self
+            .pending
             .first_key_value()
-            .map(|((due, _), _)| (*due, "answer a probe"))
+            .map(|((due, _), _)| (*due, "answer a probe"));
+        earlier(
+            answer,
+            self.next_cleaning.map(|due| (due, "forget idle clients")),
+        )
     }
 
     fn serve(&mut self, frame: &FullFrame<'_>, arrival: Arrival, ask: &Ask, now: Instant) {
@@ -262,10 +280,13 @@ impl Reflector {
         let client = self.clients.entry(address).or_default();
         client.last = Some(now);
         client.pending += ask.delays.len();
-        if client.arrivals.len() >= MAX_ARRIVALS {
-            client.arrivals.pop_first();
+        if !ask.at_once {
+            if client.arrivals.len() >= MAX_ARRIVALS {
+                client.arrivals.pop_first();
+            }
+            client.arrivals.insert(ask.nonce);
         }
-        client.arrivals.insert(ask.nonce);
+        self.next_cleaning.get_or_insert(now + MEMORY);
         self.counts.asks += 1;
         let ttl = (ask.ttl != 0).then_some(ask.ttl.min(MAX_TTL));
         if ask.at_once {

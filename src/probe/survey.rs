@@ -5,6 +5,8 @@
 //! the registration is renewed as a PBX would, from its own socket and in its own rhythm, so that a
 //! mapping that changes within a refresh shows in what the registrar sees.
 
+mod record;
+
 use std::{
     collections::VecDeque,
     time::{Duration, Instant},
@@ -12,10 +14,11 @@ use std::{
 
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
+use self::record::Record;
 use crate::{
     probe::{
         behaviour::Shape,
-        evidence::{Evidence, RegistrationEvidence, RegistrationState},
+        evidence::Evidence,
         lifetime::{Answerer, Lifetime, LifetimeConfig, LifetimeEvent, LifetimeProgress},
         mapping::{Mapping, MappingConfig},
         reach::{Reach, ReachConfig},
@@ -23,10 +26,10 @@ use crate::{
     proto::{
         auth::Credentials,
         contract::{Input, Machine, SocketKey, Transmit, earlier},
-        registration::{Outcome, Registration, RegistrationConfig, RegistrationEvent},
+        registration::{Registration, RegistrationConfig, RegistrationEvent},
         reliable::RetryPolicy,
     },
-    types::{LocalAddr, PeerAddr},
+    types::PeerAddr,
 };
 
 /// What to find out, of whom.
@@ -137,8 +140,7 @@ pub struct Survey {
     registration: Option<Registration>,
     mapping: Option<Mapping>,
     lifetime: Option<Lifetime>,
-    record: Option<RegistrationEvidence>,
-    registration_began: Instant,
+    record: Option<Record>,
     renew: Option<Instant>,
     tick: Option<Instant>,
     stopped: bool,
@@ -183,7 +185,6 @@ impl Survey {
             mapping: None,
             lifetime: None,
             record: None,
-            registration_began: now,
             renew: None,
             tick: None,
             stopped: false,
@@ -221,7 +222,10 @@ impl Survey {
     /// What was found so far.
     #[must_use]
     pub fn evidence(&self) -> Evidence {
-        let call_token = self.record.as_ref().and_then(|record| record.call_token);
+        let call_token = self
+            .record
+            .as_ref()
+            .and_then(|record| record.evidence().call_token);
         let mut reach = self.reach.as_ref().map(|reach| reach.evidence().clone());
         if let Some(reach) = &mut reach {
             reach.call_token_required = call_token;
@@ -244,7 +248,7 @@ impl Survey {
         Evidence {
             reach,
             reflector,
-            registration: self.record.clone(),
+            registration: self.record.as_ref().map(|record| record.evidence().clone()),
             asterisk: None,
             mapping: self
                 .mapping
@@ -288,24 +292,14 @@ impl Survey {
         let Some(credentials) = self.config.credentials.clone() else {
             return;
         };
-        self.registration_began = now;
         self.renew = None;
-        self.record.get_or_insert_with(|| RegistrationEvidence {
-            user: credentials.user.clone(),
-            state: RegistrationState::Timeout,
-            auth: None,
-            offered_methods: None,
-            refresh: None,
-            assumed_refresh: self.config.assumed_refresh,
-            apparent: Vec::new(),
-            local: None,
-            call_token: None,
-            cause: None,
-            cause_code: None,
-            elapsed: Duration::ZERO,
-            unreachable: None,
-            invals: 0,
-            answered_from: None,
+        self.record.get_or_insert_with(|| {
+            Record::new(
+                &credentials.user,
+                self.config.assumed_refresh,
+                self.config.release_only,
+                now,
+            )
         });
         let config = RegistrationConfig {
             registrar: self.config.provider,
@@ -368,68 +362,12 @@ impl Survey {
             self.outbox.push_back(transmit);
         }
         while let Some(event) = registration.poll_event() {
-            self.note(&event, now);
+            if let Some(record) = &mut self.record {
+                self.renew = record.note(&event, now);
+            }
             self.events.push_back(SurveyEvent::Registration(event));
         }
         self.registration = Some(registration);
-    }
-
-    /// Takes one event of the registration into the evidence.
-    fn note(&mut self, event: &RegistrationEvent, now: Instant) {
-        let Some(record) = &mut self.record else {
-            return;
-        };
-        match event {
-            RegistrationEvent::TokenReceived => record.call_token = Some(true),
-            RegistrationEvent::Challenged { offered, method } => {
-                record.offered_methods = Some(*offered);
-                record.auth = Some(method.as_str());
-                record.call_token.get_or_insert(false);
-            }
-            RegistrationEvent::Restarted => record.invals += 1,
-            RegistrationEvent::AnsweredFrom(peer) => record.answered_from = Some(*peer),
-            RegistrationEvent::Unreachable(cause) => record.unreachable = Some(*cause),
-            RegistrationEvent::Ended(outcome) => {
-                let is_first = record.apparent.is_empty();
-                if is_first {
-                    record.elapsed = now.saturating_duration_since(self.registration_began);
-                }
-                self.note_outcome(outcome, now);
-            }
-        }
-    }
-
-    fn note_outcome(&mut self, outcome: &Outcome, now: Instant) {
-        let Some(record) = &mut self.record else {
-            return;
-        };
-        record.state = match outcome {
-            Outcome::Acknowledged { .. } if self.config.release_only => RegistrationState::Released,
-            Outcome::Acknowledged { refresh, apparent } => {
-                record.refresh = Some(*refresh);
-                record.apparent.extend(apparent);
-                record.auth.get_or_insert("none");
-                record.call_token.get_or_insert(false);
-                // As Asterisk: five sixths of the refresh, in whole seconds.
-                self.renew = Some(now + Duration::from_secs(refresh.as_secs() * 5 / 6));
-                RegistrationState::Registered
-            }
-            Outcome::Rejected { cause, code } => {
-                record.cause.clone_from(cause);
-                record.cause_code = *code;
-                RegistrationState::Rejected
-            }
-            Outcome::TokenRefused { .. } => RegistrationState::TokenRefused,
-            Outcome::AuthUnsupported { offered, .. } => {
-                record.offered_methods = Some(*offered);
-                RegistrationState::AuthUnsupported
-            }
-            Outcome::Unsupported => {
-                record.cause = Some("the provider does not support registration".to_owned());
-                RegistrationState::Rejected
-            }
-            Outcome::TimedOut { .. } => RegistrationState::Timeout,
-        };
     }
 
     /// Goes on to the next stage when this one is done.
@@ -496,12 +434,6 @@ impl Survey {
         self.stage = Stage::Over;
         self.events.push_back(SurveyEvent::Finished);
     }
-
-    fn note_local(&mut self, local: LocalAddr) {
-        if let Some(record) = &mut self.record {
-            record.local = Some(local);
-        }
-    }
 }
 
 impl Machine for Survey {
@@ -518,8 +450,8 @@ impl Machine for Survey {
         };
         match socket {
             REGISTRATION_SOCKET => {
-                if let Input::Opened { local, .. } = input {
-                    self.note_local(local);
+                if let (Input::Opened { local, .. }, Some(record)) = (input, &mut self.record) {
+                    record.note_local(local);
                 }
                 if let Some(registration) = &mut self.registration {
                     registration.handle_input(input, now);

@@ -6,10 +6,12 @@
 
 mod binding;
 mod dialogue;
+mod door;
+mod event;
+mod numbers;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    fmt,
     net::IpAddr,
     time::{Duration, Instant},
 };
@@ -17,19 +19,22 @@ use std::{
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use secrecy::ExposeSecret as _;
 
-pub use self::binding::Binding;
+pub use self::{
+    binding::Binding,
+    event::{Refusal, RegistrarEvent},
+};
 use self::{
     binding::Poke,
     dialogue::{Dialogue, Stage},
+    numbers::Resting,
 };
 use crate::{
     proto::{
-        account::{Account, CallTokenRule},
+        account::Account,
         admission::{Rate, RateLimit},
         auth::{Method, md5_verify, plaintext_verify},
         contract::{SocketKey, Transmit, earlier},
-        reliable::{Receipt, Reliable, RetryPolicy},
-        stateless,
+        reliable::{Receipt, RetryPolicy},
         token::{Tokens, WallClock},
     },
     types::{CallNumber, MappedAddr, PeerAddr},
@@ -37,7 +42,7 @@ use crate::{
         cause::Cause,
         command::Command,
         frame::FullFrame,
-        ie::{IeId, IeWriter, Ies},
+        ie::{IeWriter, Ies},
         ie_value::{DateTime, Ie, Text, write_sockaddr},
     },
 };
@@ -55,75 +60,6 @@ pub struct RegistrarConfig {
     pub retry: RetryPolicy,
     /// Seed of call numbers, challenges and hash keys.
     pub seed: [u8; 32],
-}
-
-/// What happened at a registrar.
-#[derive(Clone, Debug, PartialEq)]
-pub enum RegistrarEvent {
-    /// An account registered.
-    Registered {
-        /// The account's name.
-        user: String,
-        /// Where it is, as seen from here.
-        peer: PeerAddr,
-        /// Whether it was elsewhere, or nowhere, before.
-        moved: bool,
-    },
-    /// An account gave its registration up.
-    Released {
-        /// The account's name.
-        user: String,
-    },
-    /// A registration was not renewed in time.
-    Expired {
-        /// The account's name.
-        user: String,
-    },
-    /// A request was refused.
-    Refused {
-        /// The name it gave.
-        user: String,
-        /// Where it came from.
-        peer: PeerAddr,
-        /// Why.
-        why: Refusal,
-    },
-    /// A qualify POKE was answered.
-    Reachable {
-        /// The account's name.
-        user: String,
-        /// The round trip.
-        round_trip: Duration,
-    },
-    /// A qualify POKE was not answered.
-    Unreachable {
-        /// The account's name.
-        user: String,
-    },
-}
-
-/// Why a request was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Refusal {
-    /// It needs a call token.
-    TokenMissing,
-    /// Its token is not one of ours for this address, port and time.
-    TokenInvalid,
-    /// Wrong secret, or no such user: the peer is not told which.
-    Credentials,
-    /// Too many dialogues with this address, or in all.
-    TooMany,
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::TokenMissing => "it needs a call token",
-            Self::TokenInvalid => "its call token is not good for this address, port and time",
-            Self::Credentials => "wrong secret, or no such account",
-            Self::TooMany => "too many registrations at once",
-        })
-    }
 }
 
 /// A datagram about to be answered: where it came in, and from whom.
@@ -151,32 +87,15 @@ pub struct Registrar {
     by_remote: BTreeMap<Key, CallNumber>,
     deadlines: BTreeSet<(Instant, Key)>,
     per_address: BTreeMap<IpAddr, usize>,
-    resting: VecDeque<(Instant, Key)>,
-    rested: BTreeSet<Key>,
+    resting: Resting,
     bindings: BTreeMap<usize, Binding>,
     token_answers: RateLimit,
     outbox: VecDeque<Transmit>,
     events: VecDeque<RegistrarEvent>,
 }
 
-/// Dialogues with one address.
-const MAX_PER_ADDRESS: usize = 1024;
-/// Dialogues in all.
-const MAX_DIALOGUES: usize = 65_536;
-/// Dialogues that no token proved (accounts that need none), in all.
-const MAX_UNPROVEN: usize = 64;
-/// Numbers at rest in all; the oldest is let go early beyond that.
-const MAX_RESTING: usize = 262_144;
-/// A call number that was used with a remote address is not used with it again for so long
-/// (as Asterisk; RFC 5456 §8.1.1 asks for a reasonable time).
-const REST: Duration = Duration::from_secs(60);
-/// A dialogue that a peer keeps alive without finishing ends by then.
-const DIALOGUE_LIMIT: Duration = Duration::from_secs(40);
 /// A binding is kept for so long after its refresh has passed (as Asterisk).
 const GRACE: Duration = Duration::from_secs(10);
-/// Octets of a CALLTOKEN frame with one of our tokens: shorter requests get no answer.
-const CALLTOKEN_LENGTH: usize = 22;
-
 impl Registrar {
     /// A registrar without bindings.
     #[must_use]
@@ -197,8 +116,7 @@ impl Registrar {
             by_remote: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             per_address: BTreeMap::new(),
-            resting: VecDeque::new(),
-            rested: BTreeSet::new(),
+            resting: Resting::default(),
             bindings: BTreeMap::new(),
             token_answers,
             outbox: VecDeque::new(),
@@ -252,12 +170,7 @@ impl Registrar {
                 self.after_dialogue(key, now);
             }
         }
-        while let Some(&(until, key)) = self.resting.front()
-            && (until <= now || self.resting.len() > MAX_RESTING)
-        {
-            self.resting.pop_front();
-            self.rested.remove(&key);
-        }
+        self.resting.wake(now);
         self.expire_and_qualify(now);
     }
 
@@ -282,87 +195,6 @@ impl Registrar {
             .values()
             .filter_map(Binding::poll_timeout)
             .fold(dialogue, |soonest, due| earlier(soonest, Some(due)))
-    }
-
-    /// A first request: from somebody that nothing is known of.
-    fn handle_first(&mut self, frame: &FullFrame<'_>, arrival: Arrival, now: Instant) {
-        let user = frame.ies().find(IeId::Username).unwrap_or_default();
-        let account = std::str::from_utf8(user)
-            .ok()
-            .and_then(|name| self.by_name.get(name))
-            .copied();
-        let proven = match frame.ies().find(IeId::CallToken) {
-            Some([]) => return self.answer_token(frame, arrival, now),
-            Some(token) if self.config.tokens.verify(token, arrival.peer, now) => true,
-            Some(_) => return self.refuse(frame, arrival, Refusal::TokenInvalid, now),
-            None => false,
-        };
-        let rule = account
-            .and_then(|index| self.config.accounts.get(index))
-            .map_or(CallTokenRule::Required, |account| account.call_token);
-        if !proven && rule == CallTokenRule::Required {
-            return self.refuse(frame, arrival, Refusal::TokenMissing, now);
-        }
-        let unproven = self.dialogues.values().filter(|dialogue| !dialogue.proven);
-        let here = self
-            .per_address
-            .get(&arrival.peer.get().ip())
-            .copied()
-            .unwrap_or(0);
-        if here >= MAX_PER_ADDRESS
-            || self.dialogues.len() >= MAX_DIALOGUES
-            || (!proven && unproven.count() >= MAX_UNPROVEN)
-        {
-            return self.refuse(frame, arrival, Refusal::TooMany, now);
-        }
-        let Some(local) = self.free_number(arrival.peer) else {
-            return self.refuse(frame, arrival, Refusal::TooMany, now);
-        };
-        self.open(frame, arrival, (local, account, proven), now);
-    }
-
-    fn open(
-        &mut self,
-        frame: &FullFrame<'_>,
-        arrival: Arrival,
-        (local, account, proven): (CallNumber, Option<usize>, bool),
-        now: Instant,
-    ) {
-        let key = (arrival.peer, local);
-        let retry = if proven {
-            self.config.retry
-        } else {
-            RetryPolicy {
-                transmissions: 1,
-                ..self.config.retry
-            }
-        };
-        let user = frame
-            .ies()
-            .find(IeId::Username)
-            .unwrap_or_default()
-            .to_vec();
-        self.dialogues.insert(
-            key,
-            Dialogue {
-                reliable: Reliable::new(local, retry, now),
-                socket: arrival.socket,
-                account,
-                user,
-                proven,
-                release: frame.command() == Some(Command::RegRel),
-                challenge: self
-                    .rng
-                    .random_range(100_000_000..1_000_000_000u32)
-                    .to_string(),
-                stage: Stage::Opened,
-                ends: now + DIALOGUE_LIMIT,
-                armed: None,
-            },
-        );
-        self.by_remote.insert((arrival.peer, frame.source), local);
-        *self.per_address.entry(arrival.peer.get().ip()).or_default() += 1;
-        self.handle_dialogue(frame, key, now);
     }
 
     /// A frame of a dialogue; false where there is none, or the call numbers do not fit.
@@ -581,58 +413,6 @@ impl Registrar {
                 self.per_address.remove(&address);
             }
         }
-        self.rested.insert(key);
-        self.resting.push_back((now + REST, key));
-    }
-
-    fn free_number(&mut self, peer: PeerAddr) -> Option<CallNumber> {
-        // Random, so that late frames of strangers miss; after so many failures the space is full.
-        const TRIES: usize = 64;
-        (0..TRIES)
-            .map(|_| CallNumber::from_bits(self.rng.random_range(2..0x4000)))
-            .find(|&number| {
-                let key = (peer, number);
-                !self.dialogues.contains_key(&key) && !self.rested.contains(&key)
-            })
-    }
-
-    fn answer_token(&mut self, frame: &FullFrame<'_>, arrival: Arrival, now: Instant) {
-        if arrival.length < CALLTOKEN_LENGTH
-            || !self.token_answers.admit(arrival.peer.get().ip(), now)
-        {
-            return;
-        }
-        let token = self.config.tokens.issue(arrival.peer, now);
-        // A token of 8 octets always fits.
-        let elements = IeWriter::new()
-            .ie(Ie::CallToken(&token))
-            .finish()
-            .unwrap_or_default();
-        self.answer(
-            arrival,
-            stateless::reply(frame, Command::CallToken, &elements),
-        );
-    }
-
-    fn refuse(&mut self, frame: &FullFrame<'_>, arrival: Arrival, why: Refusal, now: Instant) {
-        if !self.token_answers.admit(arrival.peer.get().ip(), now) {
-            return;
-        }
-        let user = Text(frame.ies().find(IeId::Username).unwrap_or_default()).to_string();
-        self.events.push_back(RegistrarEvent::Refused {
-            user,
-            peer: arrival.peer,
-            why,
-        });
-        self.answer(arrival, stateless::reply(frame, Command::RegRej, &[]));
-    }
-
-    fn answer(&mut self, arrival: Arrival, payload: Vec<u8>) {
-        self.outbox.push_back(Transmit {
-            socket: arrival.socket,
-            peer: arrival.peer,
-            payload,
-            ttl: None,
-        });
+        self.resting.lay_down(key, now);
     }
 }

@@ -1,4 +1,8 @@
 //! The experiments against simulated NATs, links and servers, under one counted clock.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)] // in a test, a panic is the report
+
 mod lifetime;
+mod nat_table;
+mod stalls;
 mod support;

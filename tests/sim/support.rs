@@ -68,7 +68,18 @@ pub(crate) fn provider(
     number: u64,
     now: Instant,
 ) -> Provider {
-    let key = TokenKey::new([9; 16]);
+    provider_with_key([9; 16], accounts, sockets, number, now)
+}
+
+/// A provider whose tokens are made with this key.
+pub(crate) fn provider_with_key(
+    key: [u8; 16],
+    accounts: Vec<Account>,
+    sockets: &BTreeMap<SocketKey, SocketAddr>,
+    number: u64,
+    now: Instant,
+) -> Provider {
+    let key = TokenKey::new(key);
     let clock = WallClock {
         at: now,
         says: SystemTime::UNIX_EPOCH + seconds(1_795_000_000),

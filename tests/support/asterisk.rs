@@ -58,6 +58,7 @@ pub struct Builder {
     min_refresh: u32,
     max_refresh: u32,
     jitter_buffer: bool,
+    quiet: bool,
     general: Vec<String>,
     options: Vec<(String, String)>,
     sections: Vec<String>,
@@ -89,6 +90,7 @@ impl Builder {
             min_refresh: 10,
             max_refresh: 3600,
             jitter_buffer: false,
+            quiet: false,
             general: Vec::new(),
             options: Vec::new(),
             sections: Vec::new(),
@@ -129,6 +131,12 @@ impl Builder {
     /// Turns the jitter buffer on, and with it the receiver reports in PONG and LAGRP.
     pub fn jitter_buffer(mut self) -> Self {
         self.jitter_buffer = true;
+        self
+    }
+
+    /// Logs errors alone, as in production: logging costs it time.
+    pub fn quiet(mut self) -> Self {
+        self.quiet = true;
         self
     }
 
@@ -281,27 +289,32 @@ impl Asterisk {
         })
     }
 
-    /// Waits until a client shows `account` as "Registered", and returns the line that says so. Where
-    /// the line is stuck at "Request Sent" (see the [module](self)), everything is registered anew.
+    /// Waits until a client shows `account` as "Registered", and returns the line that says so.
     pub fn wait_for_registration(&self, account: &str) -> String {
+        self.wait_for_state(account, "Registered")
+    }
+
+    /// Waits until a client shows `account` in `state`, and returns the line that says so. Where the
+    /// line is stuck at "Request Sent" (see the [module](self)), everything is registered anew.
+    pub fn wait_for_state(&self, account: &str, state: &str) -> String {
         let row = || {
             let text = self.cli("iax2 show registry");
             let mut lines = text.lines();
             lines.find_map(|line| {
                 let shown = line.split_whitespace().nth(2) == Some(account);
-                (shown && line.trim_end().ends_with(" Registered")).then(|| line.to_owned())
+                (shown && line.trim_end().ends_with(&format!(" {state}"))).then(|| line.to_owned())
             })
         };
-        let registered = process::poll(PATIENCE, || {
+        let found = process::poll(PATIENCE, || {
             process::poll(REGISTRATION, row).or_else(|| {
                 self.cli("iax2 reload");
                 None
             })
         });
-        registered.unwrap_or_else(|| {
+        found.unwrap_or_else(|| {
             let text = self.cli("iax2 show registry");
             panic!(
-                "{account} does not register:\n{text}\n{}",
+                "{account} does not come to {state:?}:\n{text}\n{}",
                 self.end_of_log()
             )
         })

@@ -9,6 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use tempfile::TempDir;
 
 /// How often a condition is looked at again.
@@ -102,32 +106,71 @@ pub struct Finished {
 
 /// Runs `command` to its end; panics when that takes longer than `patience`.
 pub fn run(command: &mut Command, spawn: &Spawn<'_>, patience: Duration) -> Finished {
-    // Files instead of pipes: a full pipe would stop a talkative command.
-    let folder = TempDir::new().unwrap();
-    let (stdout, stderr) = (folder.path().join("stdout"), folder.path().join("stderr"));
-    command
-        .stdin(Stdio::null())
-        .stdout(File::create(&stdout).unwrap())
-        .stderr(File::create(&stderr).unwrap());
-    let name = format!("{command:?}");
-    let child = spawn(command).unwrap_or_else(|e| panic!("cannot start {name}: {e}"));
-    let mut process = Process {
-        name,
-        child,
-        log: stdout.clone(),
-    };
-    let status = process.wait(patience);
-    let (stdout, stderr) = (read_lossy(&stdout), read_lossy(&stderr));
-    let Some(status) = status else {
-        panic!(
-            "{} took longer than {patience:?}\n{stdout}\n{stderr}",
-            process.name
-        );
-    };
-    Finished {
-        status,
-        stdout,
-        stderr,
+    Running::start(command, spawn).end(patience)
+}
+
+/// A command under way whose output is kept apart; killed on drop.
+pub struct Running {
+    process: Process,
+    folder: TempDir,
+}
+
+impl Running {
+    /// Starts `command` through `spawn`.
+    pub fn start(command: &mut Command, spawn: &Spawn<'_>) -> Self {
+        // Files instead of pipes: a full pipe would stop a talkative command.
+        let folder = TempDir::new().unwrap();
+        let stdout = folder.path().join("stdout");
+        command
+            .stdin(Stdio::null())
+            .stdout(File::create(&stdout).unwrap())
+            .stderr(File::create(folder.path().join("stderr")).unwrap());
+        let name = format!("{command:?}");
+        let child = spawn(command).unwrap_or_else(|e| panic!("cannot start {name}: {e}"));
+        let process = Process {
+            name,
+            child,
+            log: stdout,
+        };
+        Self { process, folder }
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// Whether it still runs.
+    pub fn is_running(&mut self) -> bool {
+        self.process.is_running()
+    }
+
+    /// What it has written to its standard error up to now.
+    pub fn stderr(&self) -> String {
+        read_lossy(&self.folder.path().join("stderr"))
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.pid().try_into().unwrap());
+        kill(pid, signal).unwrap_or_else(|e| panic!("{signal} to {}: {e}", self.process.name));
+    }
+
+    /// Waits for its end; panics when that takes longer than `patience`.
+    pub fn end(mut self, patience: Duration) -> Finished {
+        let status = self.process.wait(patience);
+        let (stdout, stderr) = (self.process.output(), self.stderr());
+        let Some(status) = status else {
+            panic!(
+                "{} took longer than {patience:?}\n{stdout}\n{stderr}",
+                self.process.name
+            );
+        };
+        Finished {
+            status,
+            stdout,
+            stderr,
+        }
     }
 }
 

@@ -13,7 +13,10 @@
 pub mod asterisk;
 pub mod coturn;
 pub mod golden;
+pub mod json_contract;
 pub mod loopback;
 pub mod pcap;
 pub mod process;
+pub mod site;
+pub mod tool;
 pub mod tshark;

@@ -1,3 +1,5 @@
+//! The world: clocks, routes, sockets, faults.
+
 use std::time::Duration;
 
 use super::*;

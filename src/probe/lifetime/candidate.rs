@@ -3,7 +3,11 @@
 use std::time::{Duration, Instant};
 
 use super::edge::Sample;
-use crate::{probe::behaviour::Shape, proto::contract::SocketKey, types::MappedAddr};
+use crate::{
+    probe::{behaviour::Shape, reflector::MAX_DELAY},
+    proto::contract::SocketKey,
+    types::MappedAddr,
+};
 
 /// A candidate.
 #[derive(Clone, Copy, Debug)]
@@ -22,11 +26,12 @@ pub(super) struct Candidate {
     pub(super) idle_since: Instant,
     /// The mapped address, where the answer at once told it.
     pub(super) mapped: Option<MappedAddr>,
-    /// Whether the mapping was still open after the second idle time, with only an inbound packet
-    /// between.
-    pub(super) second: Sample,
     /// How often was asked: for arrival (one way), or for the delayed answer where the delay is kept here.
     pub(super) copies: u8,
+    /// Its delayed answer was asked for too late to prove a miss.
+    pub(super) late: bool,
+    /// Its deadline was put off once, because this host had stalled.
+    pub(super) reprieved: bool,
 }
 
 /// How far a candidate is.
@@ -63,8 +68,9 @@ impl Candidate {
             sample: Sample::Open,
             idle_since: at,
             mapped: None,
-            second: Sample::Unknown,
             copies: 0,
+            late: false,
+            reprieved: false,
         }
     }
 
@@ -78,6 +84,6 @@ impl Candidate {
     }
 
     pub(super) fn second_idle(&self) -> Duration {
-        self.idle * 19 / 10
+        (self.idle * 19 / 10).min(MAX_DELAY)
     }
 }

@@ -36,7 +36,10 @@ impl Answerer {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Reply {
     /// To a greeting.
-    Greeting { token: [u8; TOKEN_LENGTH] },
+    Greeting {
+        token: [u8; TOKEN_LENGTH],
+        lifetime: Duration,
+    },
     /// To a request: `which` is 0 for the answer at once, else the delay's place.
     Echo {
         nonce: Nonce,
@@ -125,7 +128,9 @@ impl Answerer {
                     return None;
                 }
                 Some(match Answer::read(&frame)? {
-                    Answer::Hello { token, .. } => Reply::Greeting { token },
+                    Answer::Hello {
+                        token, lifetime, ..
+                    } => Reply::Greeting { token, lifetime },
                     Answer::Echo {
                         nonce,
                         which,

@@ -6,7 +6,7 @@ use super::{
     DecodeError,
     command::{Command, FrameType, Html},
     frame::{Frame, FullFrame},
-    ie_value::{Ie, read_sockaddr},
+    ie_value::{DateTime, Ie, read_sockaddr},
 };
 
 /// Shows a datagram in one line: call numbers, clock, sequence numbers, kind, elements. The secret of a
@@ -142,6 +142,20 @@ fn show_ie(ie: &Ie<'_>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             write!(f, "{name} {value}")
         }
         Ie::CauseCode(code) => write!(f, "{name} {code} ({})", super::cause::Cause::from(*code)),
+        Ie::DateTime(packed) => {
+            let DateTime {
+                year,
+                month,
+                day,
+                hour,
+                minute,
+                second,
+            } = DateTime::unpack(*packed);
+            write!(
+                f,
+                "{name} {year}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}"
+            )
+        }
         Ie::Probe(octets) => write!(f, "{name} {} octets", octets.len()),
         other => {
             // The derived form of an element without one of its own, without its variant's name.

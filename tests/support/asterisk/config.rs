@@ -121,15 +121,20 @@ pub(super) fn write(builder: &Builder, folder: &Path, root: &Path, key: &Path) {
         fs::copy(&from, &to).unwrap_or_else(|e| panic!("{}: {e}", from.display()));
     }
     let put = |name: &str, text: &str| fs::write(folder.join(name), text).unwrap();
-    put("asterisk.conf", &asterisk_conf(folder, root));
+    put("asterisk.conf", &asterisk_conf(folder, root, builder.quiet));
     put("modules.conf", MODULES);
     put("extensions.conf", EXTENSIONS);
     put("indications.conf", INDICATIONS);
     put("manager.conf", &manager_conf(builder));
     put("iax.conf", &iax_conf(builder));
+    let levels = if builder.quiet {
+        "error"
+    } else {
+        "notice,warning,error,verbose,debug"
+    };
     put(
         "logger.conf",
-        "[general]\ndateformat=%F %T.%3q\n[logfiles]\nmessages => notice,warning,error,verbose,debug\n",
+        &format!("[general]\ndateformat=%F %T.%3q\n[logfiles]\nmessages => {levels}\n"),
     );
     put("acl.conf", "");
     for name in ["features", "cdr", "cel", "udptl", "ccss"] {
@@ -137,7 +142,8 @@ pub(super) fn write(builder: &Builder, folder: &Path, root: &Path, key: &Path) {
     }
 }
 
-fn asterisk_conf(folder: &Path, root: &Path) -> String {
+fn asterisk_conf(folder: &Path, root: &Path, quiet: bool) -> String {
+    let (verbose, debug) = if quiet { (0, 0) } else { (4, 1) };
     let folder = folder.display();
     let root = root.display();
     format!(
@@ -156,8 +162,8 @@ astlogdir => {folder}/log
 astcachedir => {folder}/cache
 astsbindir => {root}/usr/sbin
 [options]
-verbose = 4
-debug = 1
+verbose = {verbose}
+debug = {debug}
 nocolor = yes
 hideconnect = yes
 timestamp = yes

@@ -1,3 +1,5 @@
+//! The NAT's behaviour, one story a test.
+
 use std::{collections::BTreeSet, time::Duration};
 
 use super::*;

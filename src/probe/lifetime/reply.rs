@@ -1,0 +1,104 @@
+//! What answers say: to the greeting, to a candidate's packet, about arrivals.
+
+use std::time::Instant;
+
+use super::{Lifetime, Phase, WARM_UP, candidate::Stage, edge::Sample, question::Reply};
+use crate::{probe::behaviour::Shape, proto::contract::SocketKey, types::MappedAddr};
+
+impl Lifetime {
+    pub(super) fn handle_reply(&mut self, reply: Reply, socket: SocketKey, now: Instant) {
+        self.last_packet = now;
+        match (reply, self.phase) {
+            (Reply::Greeting { token, lifetime }, phase) if phase != Phase::Over => {
+                self.token = token;
+                self.renew_later(lifetime, now);
+                let Phase::Greeting { sent_at, .. } = phase else {
+                    return;
+                };
+                self.round_trip = now.saturating_duration_since(sent_at);
+                self.begin_pass(now);
+            }
+            (Reply::Echo { nonce, .. }, Phase::Greeting { sent_at, .. })
+                if nonce.session == self.session && nonce.index == 0 =>
+            {
+                self.round_trip = now.saturating_duration_since(sent_at);
+                self.begin_pass(now);
+            }
+            (
+                Reply::Echo {
+                    nonce,
+                    which,
+                    mapped,
+                },
+                Phase::Sweeping,
+            ) if nonce.session == self.session => {
+                if socket == self.config.control {
+                    self.handle_control_answer(nonce.index, now);
+                } else if let Some(&place) = self.by_index.get(&nonce.index) {
+                    self.handle_echo(place, nonce.index, socket, which, mapped, now);
+                }
+            }
+            (Reply::Arrived(indices), Phase::Sweeping) => self.handle_arrived(&indices),
+            (Reply::Refused(index), Phase::Sweeping) => self.handle_refused(index, socket, now),
+            _ => {}
+        }
+    }
+
+    fn handle_echo(
+        &mut self,
+        place: usize,
+        index: u32,
+        socket: SocketKey,
+        which: u8,
+        mapped: MappedAddr,
+        now: Instant,
+    ) {
+        let patience = self.retry_after();
+        let Some(candidate) = self.candidates.get_mut(place) else {
+            return;
+        };
+        if candidate.index != index || candidate.socket != socket {
+            return;
+        }
+        match (which, candidate.stage) {
+            (0, Stage::Opening) => {
+                candidate.mapped = Some(mapped);
+                if candidate.shape == Shape::Stream {
+                    candidate.stage = Stage::Warming;
+                    let opened = candidate.idle_since;
+                    self.arm(place, Some(opened.max(now) + WARM_UP));
+                } else {
+                    self.ask(place, Stage::Asking, now);
+                }
+            }
+            // An answer that was read late does not tell when the idle time began.
+            (0, Stage::Asking) if now > candidate.idle_since + patience => {
+                self.begin_again(place, now);
+            }
+            (0, Stage::Asking) => self.leave_idle(place, now),
+            // A delayed answer proves the mapping alive whatever we believed before.
+            (1, Stage::Unconfirmed | Stage::Idle | Stage::Over | Stage::Asking)
+                if candidate.sample != Sample::Alive =>
+            {
+                self.conclude(place, Sample::Alive, now);
+            }
+            (2, Stage::IdleAgain) => self.conclude_second(place, Sample::Alive),
+            _ => {}
+        }
+    }
+
+    /// A request that is refused will not be answered later.
+    fn handle_refused(&mut self, index: u32, socket: SocketKey, now: Instant) {
+        let Some(&place) = self.by_index.get(&index) else {
+            return;
+        };
+        let concerns = self.candidates.get(place).is_some_and(|candidate| {
+            candidate.index == index
+                && candidate.socket == socket
+                && candidate.sample == Sample::Open
+        });
+        if concerns {
+            self.conclude(place, Sample::Unknown, now);
+        }
+    }
+}

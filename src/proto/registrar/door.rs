@@ -1,0 +1,171 @@
+//! The door: first requests, from somebody that nothing is known of. They are answered without state, or
+//! opened a dialogue for.
+
+use std::time::{Duration, Instant};
+
+use rand::RngExt as _;
+
+use super::{
+    Arrival, Refusal, Registrar, RegistrarEvent,
+    dialogue::{Dialogue, Stage},
+};
+use crate::{
+    proto::{
+        account::CallTokenRule,
+        contract::Transmit,
+        reliable::{Reliable, RetryPolicy},
+        stateless,
+    },
+    types::{CallNumber, PeerAddr},
+    wire::iax2::{
+        command::Command,
+        frame::FullFrame,
+        ie::{IeId, IeWriter},
+        ie_value::{Ie, Text},
+    },
+};
+
+/// Dialogues with one address.
+const MAX_PER_ADDRESS: usize = 1024;
+/// Dialogues in all.
+const MAX_DIALOGUES: usize = 65_536;
+/// Dialogues that no token proved (accounts that need none), in all.
+const MAX_UNPROVEN: usize = 64;
+/// A dialogue that a peer keeps alive without finishing ends by then.
+const DIALOGUE_LIMIT: Duration = Duration::from_secs(40);
+/// Octets of a CALLTOKEN frame with one of our tokens: shorter requests get no answer.
+const CALLTOKEN_LENGTH: usize = 22;
+
+impl Registrar {
+    /// A first request: from somebody that nothing is known of.
+    pub(super) fn handle_first(&mut self, frame: &FullFrame<'_>, arrival: Arrival, now: Instant) {
+        let user = frame.ies().find(IeId::Username).unwrap_or_default();
+        let account = std::str::from_utf8(user)
+            .ok()
+            .and_then(|name| self.by_name.get(name))
+            .copied();
+        let proven = match frame.ies().find(IeId::CallToken) {
+            Some([]) => return self.answer_token(frame, arrival, now),
+            Some(token) if self.config.tokens.verify(token, arrival.peer, now) => true,
+            Some(_) => return self.refuse(frame, arrival, Refusal::TokenInvalid, now),
+            None => false,
+        };
+        let rule = account
+            .and_then(|index| self.config.accounts.get(index))
+            .map_or(CallTokenRule::Required, |account| account.call_token);
+        if !proven && rule == CallTokenRule::Required {
+            return self.refuse(frame, arrival, Refusal::TokenMissing, now);
+        }
+        let unproven = self.dialogues.values().filter(|dialogue| !dialogue.proven);
+        let here = self
+            .per_address
+            .get(&arrival.peer.get().ip())
+            .copied()
+            .unwrap_or(0);
+        if here >= MAX_PER_ADDRESS
+            || self.dialogues.len() >= MAX_DIALOGUES
+            || (!proven && unproven.count() >= MAX_UNPROVEN)
+        {
+            return self.refuse(frame, arrival, Refusal::TooMany, now);
+        }
+        let Some(local) = self.free_number(arrival.peer) else {
+            return self.refuse(frame, arrival, Refusal::TooMany, now);
+        };
+        self.open(frame, arrival, (local, account, proven), now);
+    }
+
+    fn open(
+        &mut self,
+        frame: &FullFrame<'_>,
+        arrival: Arrival,
+        (local, account, proven): (CallNumber, Option<usize>, bool),
+        now: Instant,
+    ) {
+        let key = (arrival.peer, local);
+        let retry = if proven {
+            self.config.retry
+        } else {
+            RetryPolicy {
+                transmissions: 1,
+                ..self.config.retry
+            }
+        };
+        let user = frame
+            .ies()
+            .find(IeId::Username)
+            .unwrap_or_default()
+            .to_vec();
+        self.dialogues.insert(
+            key,
+            Dialogue {
+                reliable: Reliable::new(local, retry, now),
+                socket: arrival.socket,
+                account,
+                user,
+                proven,
+                release: frame.command() == Some(Command::RegRel),
+                challenge: self
+                    .rng
+                    .random_range(100_000_000..1_000_000_000u32)
+                    .to_string(),
+                stage: Stage::Opened,
+                ends: now + DIALOGUE_LIMIT,
+                armed: None,
+            },
+        );
+        self.by_remote.insert((arrival.peer, frame.source), local);
+        *self.per_address.entry(arrival.peer.get().ip()).or_default() += 1;
+        self.handle_dialogue(frame, key, now);
+    }
+
+    fn answer_token(&mut self, frame: &FullFrame<'_>, arrival: Arrival, now: Instant) {
+        if arrival.length < CALLTOKEN_LENGTH
+            || !self.token_answers.admit(arrival.peer.get().ip(), now)
+        {
+            return;
+        }
+        let token = self.config.tokens.issue(arrival.peer, now);
+        // A token of 8 octets always fits.
+        let elements = IeWriter::new()
+            .ie(Ie::CallToken(&token))
+            .finish()
+            .unwrap_or_default();
+        self.answer(
+            arrival,
+            stateless::reply(frame, Command::CallToken, &elements),
+        );
+    }
+
+    fn refuse(&mut self, frame: &FullFrame<'_>, arrival: Arrival, why: Refusal, now: Instant) {
+        if !self.token_answers.admit(arrival.peer.get().ip(), now) {
+            return;
+        }
+        let user = Text(frame.ies().find(IeId::Username).unwrap_or_default()).to_string();
+        self.events.push_back(RegistrarEvent::Refused {
+            user,
+            peer: arrival.peer,
+            why,
+        });
+        self.answer(arrival, stateless::reply(frame, Command::RegRej, &[]));
+    }
+
+    fn answer(&mut self, arrival: Arrival, payload: Vec<u8>) {
+        self.outbox.push_back(Transmit {
+            socket: arrival.socket,
+            peer: arrival.peer,
+            payload,
+            ttl: None,
+        });
+    }
+
+    fn free_number(&mut self, peer: PeerAddr) -> Option<CallNumber> {
+        // Random, so that late frames of strangers miss; after so many failures the space is full.
+        const TRIES: usize = 64;
+        (0..TRIES)
+            .map(|_| CallNumber::from_bits(self.rng.random_range(2..0x4000)))
+            .find(|&number| {
+                let key = (peer, number);
+                !self.dialogues.contains_key(&key) && !self.resting.contains(&key)
+            })
+    }
+}

@@ -1,0 +1,8 @@
+//! Registrations with a real Asterisk 16: ours with it, and its with ours.
+
+#[path = "asterisk/registrant.rs"]
+mod registrant;
+#[path = "asterisk/registrar.rs"]
+mod registrar;
+#[path = "support/support.rs"]
+mod support;

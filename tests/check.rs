@@ -1,0 +1,13 @@
+//! The diagnosis as its user meets it: through the kernel's NAT, with a real Asterisk 16 as the
+//! provider, and in the demonstrations.
+
+#[path = "check/demo.rs"]
+mod demo;
+#[path = "check/endings.rs"]
+mod endings;
+#[path = "check/nat.rs"]
+mod nat;
+#[path = "check/pbx.rs"]
+mod pbx;
+#[path = "support/support.rs"]
+mod support;

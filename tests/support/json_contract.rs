@@ -1,0 +1,407 @@
+//! The JSON report against its contract: every key, its type and its words.
+
+use std::{collections::BTreeSet, net::SocketAddr};
+
+use iax2_natcheck::check::FindingId;
+use serde_json::{Map, Value};
+
+/// What a key holds.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Text,
+    /// A whole number of 0 or more.
+    Count,
+    /// A number of 0 or more.
+    Number,
+    Flag,
+    /// `192.0.2.1:4569` or `[2001:db8::1]:4569`.
+    Address,
+    /// RFC 3339, UTC.
+    Time,
+    /// One of these words.
+    Word(&'static [&'static str]),
+    Object,
+    /// Every item is of the kind of the path with `[]` behind it.
+    List,
+}
+
+/// Whether a key must be there, and may be null.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Need {
+    Required,
+    /// There, and null where it was not measured.
+    OrNull,
+    /// Absent where it was not measured.
+    OrAbsent,
+    /// Absent or null, which differ.
+    OrEither,
+}
+
+use Kind::{Address, Count, Flag, List, Number, Object, Text, Time, Word};
+use Need::{OrAbsent, OrEither, OrNull, Required};
+
+const DEPENDENCE: Kind = Word(&[
+    "none",
+    "endpoint-independent",
+    "address-dependent",
+    "address-and-port-dependent",
+    "unknown",
+]);
+const STATE: Kind = Word(&[
+    "registered",
+    "released",
+    "rejected",
+    "token-refused",
+    "auth-unsupported",
+    "timeout",
+]);
+
+/// Every key: the path of its object, its name, whether it is needed, and what it holds.
+const KEYS: &[(&str, &str, Need, Kind)] = &[
+    ("", "schema_version", Required, Count),
+    ("", "tool", Required, Object),
+    ("tool", "name", Required, Word(&["iax2-natcheck"])),
+    (
+        "tool",
+        "version",
+        Required,
+        Word(&[env!("CARGO_PKG_VERSION")]),
+    ),
+    (
+        "",
+        "command",
+        Required,
+        Word(&["check", "demo", "register", "nat mapping", "nat lifetime"]),
+    ),
+    ("", "started_at", Required, Time),
+    ("", "finished_at", Required, Time),
+    ("", "host", Required, Object),
+    ("host", "os", Required, Text),
+    ("host", "kernel", Required, Text),
+    ("host", "local_address", OrNull, Address),
+    ("", "provider", Required, Object),
+    ("provider", "name", Required, Text),
+    ("provider", "address", Required, Address),
+    ("provider", "user", OrNull, Text),
+    (
+        "",
+        "verdict",
+        Required,
+        Word(&["ok", "warning", "critical", "unknown"]),
+    ),
+    ("", "summary", Required, Text),
+    ("", "interrupted", OrAbsent, Flag),
+    ("", "findings", Required, List),
+    ("findings", "[]", Required, Object),
+    ("findings[]", "id", Required, Text),
+    (
+        "findings[]",
+        "severity",
+        Required,
+        Word(&["warning", "critical", "unknown"]),
+    ),
+    ("findings[]", "title", Required, Text),
+    ("findings[]", "because", Required, List),
+    ("findings[].because", "[]", Required, Text),
+    ("findings[]", "do_this", Required, List),
+    ("findings[].do_this", "[]", Required, Text),
+    ("", "measurements", Required, Object),
+    ("measurements", "reachability", OrAbsent, Object),
+    ("measurements.reachability", "sent", Required, Count),
+    ("measurements.reachability", "received", Required, Count),
+    ("measurements.reachability", "rtt_ms", OrNull, Object),
+    ("measurements.reachability.rtt_ms", "min", Required, Number),
+    (
+        "measurements.reachability.rtt_ms",
+        "median",
+        Required,
+        Number,
+    ),
+    ("measurements.reachability.rtt_ms", "max", Required, Number),
+    (
+        "measurements.reachability",
+        "call_token_required",
+        OrNull,
+        Flag,
+    ),
+    ("measurements.reachability", "icmp", OrAbsent, Text),
+    (
+        "measurements.reachability",
+        "answered_from",
+        OrAbsent,
+        Address,
+    ),
+    ("measurements", "reflector", OrAbsent, Object),
+    ("measurements.reflector", "sent", Required, Count),
+    ("measurements.reflector", "received", Required, Count),
+    ("measurements.reflector", "rtt_ms", OrNull, Object),
+    ("measurements.reflector.rtt_ms", "min", Required, Number),
+    ("measurements.reflector.rtt_ms", "median", Required, Number),
+    ("measurements.reflector.rtt_ms", "max", Required, Number),
+    (
+        "measurements.reflector",
+        "call_token_required",
+        OrNull,
+        Flag,
+    ),
+    ("measurements.reflector", "icmp", OrAbsent, Text),
+    ("measurements.reflector", "answered_from", OrAbsent, Address),
+    ("measurements", "registration", OrAbsent, Object),
+    ("measurements.registration", "state", Required, STATE),
+    (
+        "measurements.registration",
+        "auth",
+        OrNull,
+        Word(&["none", "plaintext", "md5", "rsa"]),
+    ),
+    ("measurements.registration", "refresh_s", OrNull, Count),
+    (
+        "measurements.registration",
+        "reregister_after_s",
+        OrNull,
+        Count,
+    ),
+    (
+        "measurements.registration",
+        "apparent_address",
+        OrNull,
+        Address,
+    ),
+    ("measurements.registration", "elapsed_ms", OrNull, Number),
+    ("measurements.registration", "cause", OrAbsent, Text),
+    ("measurements.registration", "cause_code", OrAbsent, Count),
+    ("measurements", "asterisk", OrAbsent, Object),
+    ("measurements.asterisk", "user", Required, Text),
+    ("measurements.asterisk", "state", Required, Text),
+    ("measurements.asterisk", "refresh_s", Required, Count),
+    ("measurements.asterisk", "perceived", OrNull, Address),
+    ("measurements", "mapping", OrAbsent, Object),
+    ("measurements.mapping", "behaviour", OrNull, DEPENDENCE),
+    ("measurements.mapping", "nat", OrNull, Flag),
+    ("measurements.mapping", "port_preserved", OrNull, Flag),
+    ("measurements.mapping", "observations", Required, List),
+    ("measurements.mapping.observations", "[]", Required, Object),
+    (
+        "measurements.mapping.observations[]",
+        "local",
+        Required,
+        Address,
+    ),
+    (
+        "measurements.mapping.observations[]",
+        "peer",
+        Required,
+        Address,
+    ),
+    (
+        "measurements.mapping.observations[]",
+        "mapped",
+        Required,
+        Address,
+    ),
+    (
+        "measurements.mapping.observations[]",
+        "at_s",
+        Required,
+        Number,
+    ),
+    (
+        "measurements.mapping.observations[]",
+        "via",
+        Required,
+        Word(&["reflector", "stun", "registrar"]),
+    ),
+    ("measurements.mapping", "unanswered", OrAbsent, List),
+    ("measurements.mapping.unanswered", "[]", Required, Address),
+    ("measurements", "lifetime", OrAbsent, Object),
+    (
+        "measurements.lifetime",
+        "method",
+        Required,
+        Word(&["reflector", "stun"]),
+    ),
+    ("measurements.lifetime", "one_way", OrAbsent, Object),
+    ("measurements.lifetime", "exchange", OrAbsent, Object),
+    ("measurements.lifetime", "stream", OrAbsent, Object),
+    ("measurements.lifetime.one_way", "alive_s", OrNull, Number),
+    ("measurements.lifetime.one_way", "dead_s", OrEither, Number),
+    ("measurements.lifetime.exchange", "alive_s", OrNull, Number),
+    ("measurements.lifetime.exchange", "dead_s", OrEither, Number),
+    ("measurements.lifetime.stream", "alive_s", OrNull, Number),
+    ("measurements.lifetime.stream", "dead_s", OrEither, Number),
+    ("measurements.lifetime", "inbound_refreshes", OrNull, Flag),
+    ("measurements.lifetime", "elapsed_s", Required, Number),
+    ("measurements.lifetime", "longest_s", Required, Number),
+    ("measurements.lifetime", "mappings", Required, Count),
+    ("measurements.lifetime", "controls", Required, Object),
+    ("measurements.lifetime.controls", "sent", Required, Count),
+    (
+        "measurements.lifetime.controls",
+        "received",
+        Required,
+        Count,
+    ),
+    ("measurements", "reachable", OrAbsent, Object),
+    ("measurements.reachable", "fraction", Required, Number),
+    ("measurements.reachable", "open_s", OrNull, Number),
+    ("measurements.reachable", "cycle_s", Required, Number),
+];
+
+/// Panics with all that is wrong with a report.
+pub fn validate(report: &Value) {
+    let mut wrong = vec![];
+    match report {
+        Value::Object(object) => look("", object, &mut wrong),
+        _ => wrong.push("the report is no object".to_owned()),
+    }
+    if wrong.is_empty() {
+        agree(report, &mut wrong);
+    }
+    assert!(wrong.is_empty(), "{}\n{report:#}", wrong.join("\n"));
+}
+
+fn look(path: &str, object: &Map<String, Value>, wrong: &mut Vec<String>) {
+    let keys = KEYS.iter().filter(|(parent, ..)| *parent == path);
+    let mut known = BTreeSet::new();
+    for (_, name, need, kind) in keys {
+        known.insert(*name);
+        let place = join(path, name);
+        match object.get(*name) {
+            None if matches!(need, OrAbsent | OrEither) => {}
+            None => wrong.push(format!("{place} is missing")),
+            Some(Value::Null) if matches!(need, OrNull | OrEither) => {}
+            Some(value) => {
+                if !fits(value, *kind) {
+                    wrong.push(format!("{place} is {value}, not {kind:?}"));
+                }
+                descend(&place, value, wrong);
+            }
+        }
+    }
+    for name in object.keys().filter(|name| !known.contains(name.as_str())) {
+        wrong.push(format!("{} is no key of the contract", join(path, name)));
+    }
+}
+
+fn descend(place: &str, value: &Value, wrong: &mut Vec<String>) {
+    match value {
+        Value::Object(object) => look(place, object, wrong),
+        Value::Array(items) => {
+            let rule = KEYS
+                .iter()
+                .find(|(parent, name, ..)| *parent == place && *name == "[]");
+            let Some((.., kind)) = rule else {
+                wrong.push(format!("{place} is a list of nothing known"));
+                return;
+            };
+            for item in items {
+                if !fits(item, *kind) {
+                    wrong.push(format!("{place}[] has {item}, not {kind:?}"));
+                }
+                descend(&format!("{place}[]"), item, wrong);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn join(path: &str, name: &str) -> String {
+    if path.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{path}.{name}")
+    }
+}
+
+fn fits(value: &Value, kind: Kind) -> bool {
+    let text = value.as_str();
+    match kind {
+        Text => text.is_some_and(|text| !text.trim().is_empty()),
+        Count => value.is_u64(),
+        Number => value.as_f64().is_some_and(|number| number >= 0.0),
+        Flag => value.is_boolean(),
+        Address => text.is_some_and(|text| {
+            let read = text.parse::<SocketAddr>();
+            read.is_ok_and(|address| address.to_string() == text && address.port() != 0)
+        }),
+        Time => {
+            text.is_some_and(|text| text.ends_with('Z') && humantime::parse_rfc3339(text).is_ok())
+        }
+        Word(words) => text.is_some_and(|text| words.contains(&text)),
+        Object => value.is_object(),
+        List => value.is_array(),
+    }
+}
+
+/// What holds between the keys.
+fn agree(report: &Value, wrong: &mut Vec<String>) {
+    let mut must = |holds: bool, what: &str| {
+        if !holds {
+            wrong.push(what.to_owned());
+        }
+    };
+    must(report["schema_version"] == 1, "schema_version is not 1");
+    let time = |key: &str| report[key].as_str().map(str::to_owned);
+    must(
+        time("started_at") <= time("finished_at"),
+        "it ended before it began",
+    );
+
+    let weight = |word: Option<&str>| match word {
+        Some("ok") => 0,
+        Some("unknown") => 1,
+        Some("warning") => 2,
+        _ => 3,
+    };
+    let findings = report["findings"].as_array().cloned().unwrap_or_default();
+    let weights: Vec<i32> = findings
+        .iter()
+        .map(|found| weight(found["severity"].as_str()))
+        .collect();
+    must(
+        weights.is_sorted_by(|a, b| a >= b),
+        "the worst finding is not the first",
+    );
+    let worst = weights.first().copied().unwrap_or(0);
+    must(
+        weight(report["verdict"].as_str()) == worst,
+        "the verdict is not the severity of the worst finding",
+    );
+    let ids: BTreeSet<&str> = findings
+        .iter()
+        .filter_map(|found| found["id"].as_str())
+        .collect();
+    must(ids.len() == findings.len(), "a finding comes twice");
+    for found in &findings {
+        let known = FindingId::ALL.iter().any(|id| found["id"] == id.as_str());
+        must(known, &format!("the manual has no finding {}", found["id"]));
+        for key in ["because", "do_this"] {
+            let empty = found[key].as_array().is_none_or(Vec::is_empty);
+            must(!empty, &format!("{} of {} is empty", key, found["id"]));
+        }
+    }
+
+    let measured = &report["measurements"];
+    for shape in ["one_way", "exchange", "stream"] {
+        let edge = &measured["lifetime"][shape];
+        if let (Some(alive), Some(dead)) = (edge["alive_s"].as_f64(), edge["dead_s"].as_f64()) {
+            must(
+                alive < dead,
+                &format!("{shape}: alive at {alive} s, dead at {dead} s"),
+            );
+        }
+    }
+    let reachable = &measured["reachable"];
+    if let (Some(open), Some(cycle)) = (reachable["open_s"].as_f64(), reachable["cycle_s"].as_f64())
+    {
+        let fraction = reachable["fraction"].as_f64().unwrap_or(-1.0);
+        must(
+            (fraction - (open / cycle).min(1.0)).abs() < 0.001,
+            "fraction is not open_s / cycle_s",
+        );
+        must(
+            reachable["open_s"] == measured["lifetime"]["exchange"]["dead_s"],
+            "open_s is not the dead_s of the exchange",
+        );
+    }
+}
