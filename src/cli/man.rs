@@ -26,7 +26,7 @@ fn page() -> String {
     command.build();
     let mut roff = Roff::new();
     let version = format!("iax2-natcheck {}", env!("CARGO_PKG_VERSION"));
-    roff.control("TH", ["IAX2-NATCHECK", "1", "", version.as_str()]);
+    roff.control("TH", ["IAX2-NATCHECK", "1", DATE, version.as_str()]);
     heading(&mut roff, "NAME");
     roff.text([roman(format!(
         "iax2-natcheck - {}",
@@ -42,13 +42,11 @@ fn page() -> String {
         roman("]"),
     ]);
     heading(&mut roff, "DESCRIPTION");
-    for paragraph in DESCRIPTION {
-        para(&mut roff, paragraph);
-    }
+    paragraphs(&mut roff, DESCRIPTION);
     heading(&mut roff, "COMMANDS");
     commands(&mut roff, &command, "");
     heading(&mut roff, "PROVIDER OPTIONS");
-    para(&mut roff, "Of every command that talks to a provider.");
+    paragraphs(&mut roff, &["Of every command that talks to a provider."]);
     if let Some(check) = command.find_subcommand("check") {
         let provider = |arg: &&Arg| arg.get_help_heading() == Some(provider::HEADING);
         options(&mut roff, check.get_arguments().filter(provider));
@@ -60,33 +58,27 @@ fn page() -> String {
         item(&mut roff, status, meaning);
     }
     heading(&mut roff, "FINDINGS");
-    para(&mut roff, FINDINGS);
+    paragraphs(&mut roff, &[FINDINGS]);
     for id in FindingId::ALL {
         item(&mut roff, id.as_str(), id.meaning());
         roff.control("IP", []);
-        roff.text([italic("What to do: "), roman(id.remedy())]);
+        roff.text([italic("What to do:")]);
+        roff.text([roman(filled(id.remedy()))]);
     }
     heading(&mut roff, "EXAMPLES");
-    for (example, words) in EXAMPLES {
-        para(&mut roff, words);
-        roff.control("PP", [])
-            .control("RS", ["4"])
-            .control("nf", []);
-        for line in example.lines() {
-            roff.text([roman(line)]);
+    for (index, (example, words)) in EXAMPLES.iter().enumerate() {
+        if index > 0 {
+            roff.control("PP", []);
         }
-        roff.control("fi", []).control("RE", []);
+        roff.text([roman(filled(words))]);
+        verbatim(&mut roff, example);
     }
     heading(&mut roff, "FILES");
-    for paragraph in FILES {
-        para(&mut roff, paragraph);
-    }
+    paragraphs(&mut roff, FILES);
     verbatim(&mut roff, users::EXAMPLE);
     for (name, paragraphs) in [("ENVIRONMENT", ENVIRONMENT), ("PRIVILEGES", PRIVILEGES)] {
         heading(&mut roff, name);
-        for paragraph in paragraphs {
-            para(&mut roff, paragraph);
-        }
+        self::paragraphs(&mut roff, paragraphs);
     }
     heading(&mut roff, "SEE ALSO");
     roff.text([
@@ -97,6 +89,9 @@ fn page() -> String {
     ]);
     roff.to_roff()
 }
+
+/// When the words of the page changed last.
+const DATE: &str = "2026-11-23";
 
 const DESCRIPTION: &[&str] = &[
     "A PBX behind a NAT registers with its IAX2 provider and counts on the NAT to remember it until \
@@ -194,7 +189,7 @@ fn commands(roff: &mut Roff, parent: &Command, prefix: &str) {
         }
         roff.control("SS", [title.as_str()]);
         let about = text(command.get_about());
-        roff.text([roman(format!("{about}."))]);
+        roff.text([roman(filled(&format!("{about}.")))]);
         options(
             roff,
             command
@@ -244,7 +239,7 @@ fn options<'a>(roff: &mut Roff, args: impl Iterator<Item = &'a Arg>) {
             words.push_str(&default.join(", "));
             words.push('.');
         }
-        roff.text([roman(words)]);
+        roff.text([roman(filled(&words))]);
     }
 }
 
@@ -267,15 +262,40 @@ fn sentence_case(text: &str) -> String {
         .unwrap_or_default()
 }
 
+/// Broken into lines as a writer of roff would, with room left for escapes.
+fn filled(words: &str) -> String {
+    let mut text = String::new();
+    let mut column = 0;
+    for word in words.split_whitespace() {
+        let width = word.chars().count();
+        if column > 0 && column + 1 + width > 70 {
+            text.push('\n');
+            column = 0;
+        } else if column > 0 {
+            text.push(' ');
+            column += 1;
+        }
+        text.push_str(word);
+        column += width;
+    }
+    text
+}
+
 fn heading(roff: &mut Roff, name: &str) {
     roff.control("SH", [name]);
 }
 
-fn para(roff: &mut Roff, words: &str) {
-    roff.control("PP", []);
-    roff.text([roman(words)]);
+/// Paragraphs below a heading; the first needs no space before it.
+fn paragraphs(roff: &mut Roff, paragraphs: &[&str]) {
+    for (index, words) in paragraphs.iter().enumerate() {
+        if index > 0 {
+            roff.control("PP", []);
+        }
+        roff.text([roman(filled(words))]);
+    }
 }
 
+/// Lines as they stand, between two empty ones.
 fn verbatim(roff: &mut Roff, text: &str) {
     roff.control("PP", [])
         .control("RS", ["4"])
@@ -289,5 +309,5 @@ fn verbatim(roff: &mut Roff, text: &str) {
 fn item(roff: &mut Roff, label: &str, words: &str) {
     roff.control("TP", []);
     roff.text([bold(label)]);
-    roff.text([roman(words)]);
+    roff.text([roman(filled(words))]);
 }

@@ -2,7 +2,8 @@
 //! (RFC 5456 §6.1, and deployed registrars where they differ).
 //!
 //! A source address that no call token has proven gets one answer a datagram, no larger than its
-//! request, and no state. Unknown users walk the same path as known ones.
+//! request, and no state; where an account needs no token, a challenge that is not sent again unasked, and
+//! a place among few. Unknown users walk the same path as known ones.
 
 mod binding;
 mod dialogue;
@@ -87,6 +88,8 @@ pub struct Registrar {
     by_remote: BTreeMap<Key, CallNumber>,
     deadlines: BTreeSet<(Instant, Key)>,
     per_address: BTreeMap<IpAddr, usize>,
+    /// Dialogues that no token proved, the oldest first.
+    unproven: VecDeque<Key>,
     resting: Resting,
     bindings: BTreeMap<usize, Binding>,
     token_answers: RateLimit,
@@ -116,6 +119,7 @@ impl Registrar {
             by_remote: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             per_address: BTreeMap::new(),
+            unproven: VecDeque::new(),
             resting: Resting::default(),
             bindings: BTreeMap::new(),
             token_answers,
@@ -202,8 +206,7 @@ impl Registrar {
         let Some(dialogue) = self.dialogues.get_mut(&key) else {
             return false;
         };
-        let remote = dialogue.reliable.remote();
-        if !remote.is_none() && remote != frame.source {
+        if dialogue.remote != frame.source {
             return false;
         }
         match dialogue.reliable.receive(frame, now) {
@@ -405,7 +408,10 @@ impl Registrar {
         if let Some(armed) = dialogue.armed {
             self.deadlines.remove(&(armed, key));
         }
-        self.by_remote.remove(&(key.0, dialogue.reliable.remote()));
+        self.by_remote.remove(&(key.0, dialogue.remote));
+        if !dialogue.proven {
+            self.unproven.retain(|unproven| *unproven != key);
+        }
         let address = key.0.get().ip();
         if let Some(count) = self.per_address.get_mut(&address) {
             *count -= 1;

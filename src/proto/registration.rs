@@ -15,7 +15,7 @@ use crate::{
         reliable::{Receipt, Reliable, RetryPolicy},
         stateless,
     },
-    types::{CallNumber, MappedAddr, PeerAddr},
+    types::{CallNumber, MappedAddr, PeerAddr, Timestamp},
     wire::iax2::{
         command::{Command, FrameType},
         frame::{Frame, FullFrame},
@@ -114,6 +114,8 @@ pub struct Registration {
     dialogue: Reliable,
     state: State,
     token: Option<Vec<u8>>,
+    /// The timestamps of the requests sent in this dialogue; state-less answers echo that of theirs.
+    requests: Vec<Timestamp>,
     tokens_received: u8,
     challenges_answered: u8,
     restarts: u8,
@@ -157,6 +159,7 @@ impl Registration {
             dialogue,
             state: State::Sent,
             token: None,
+            requests: Vec::new(),
             tokens_received: 0,
             challenges_answered: 0,
             restarts: 0,
@@ -190,10 +193,14 @@ impl Registration {
         };
         let mut elements =
             IeWriter::new().ie(Ie::Username(Text(self.config.credentials.user.as_bytes())));
-        if !self.config.release {
+        elements = if self.config.release {
+            // A server answers a request with a token only if that makes the answer no longer, and the
+            // name alone may be short.
+            elements.ie(Ie::Cause(Text(b"Released")))
+        } else {
             let seconds = u16::try_from(self.config.refresh.as_secs()).unwrap_or(u16::MAX);
-            elements = elements.ie(Ie::Refresh(seconds));
-        }
+            elements.ie(Ie::Refresh(seconds))
+        };
         if let Some(answer) = answer {
             elements = answer.write(elements);
         }
@@ -208,7 +215,8 @@ impl Registration {
         }
         match elements.finish() {
             Ok(payload) => {
-                self.dialogue.send(FrameType::Iax, command, payload, now);
+                let timestamp = self.dialogue.send(FrameType::Iax, command, payload, now);
+                self.requests.push(timestamp);
             }
             // Only a name, secret or token above 255 octets: nothing that a registrar would know.
             Err(_) => self.end(Outcome::Rejected {
@@ -248,7 +256,14 @@ impl Registration {
         command: Option<Command>,
         now: Instant,
     ) -> bool {
+        // What answers a repetition of a request that was answered before comes late, and says nothing of
+        // the one that followed.
+        let is_late = self
+            .requests
+            .split_last()
+            .is_some_and(|(_, earlier)| earlier.contains(&frame.timestamp));
         match command {
+            Some(Command::CallToken) if is_late => true,
             Some(Command::CallToken) => {
                 let token = frame.ies().find(IeId::CallToken);
                 self.tokens_received += 1;
@@ -268,9 +283,11 @@ impl Registration {
             Some(Command::RegRej | Command::Reject)
                 if frame.source == CallNumber::STATELESS && frame.payload.is_empty() =>
             {
-                self.end(Outcome::TokenRefused {
-                    had_token: self.token.is_some(),
-                });
+                if !is_late {
+                    self.end(Outcome::TokenRefused {
+                        had_token: self.token.is_some(),
+                    });
+                }
                 true
             }
             _ => false,
@@ -361,6 +378,7 @@ impl Registration {
         let local = random_call_number(&mut self.rng);
         self.dialogue = Reliable::new(local, self.config.retry, now);
         self.token = None;
+        self.requests.clear();
         self.state = State::Sent;
         self.events.push_back(RegistrationEvent::Restarted);
         self.send_request(None, now);

@@ -4,5 +4,6 @@
 
 mod lifetime;
 mod nat_table;
+mod registration;
 mod stalls;
 mod support;

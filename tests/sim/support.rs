@@ -1,7 +1,7 @@
 //! A provider with two addresses, and worlds to put it in.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     net::{IpAddr, SocketAddr},
     time::{Duration, Instant, SystemTime},
 };
@@ -15,13 +15,14 @@ use iax2_natcheck::{
     probe::provider::{Provider, ProviderConfig},
     proto::{
         account::Account,
-        contract::SocketKey,
+        contract::{Input, Machine, SocketKey, Transmit},
         endpoint::{EndpointConfig, Profile},
         registrar::RegistrarConfig,
         reliable::RetryPolicy,
         token::{TokenKey, Tokens, WallClock},
     },
     types::PeerAddr,
+    wire::iax2::{command::Command, frame::Frame},
 };
 
 pub(crate) const SERVER: &str = "203.0.113.1:4569";
@@ -125,4 +126,83 @@ pub(crate) fn site(world: &mut World, nats: Vec<NatConfig>, loss: f64, number: u
         },
         ..SiteConfig::default()
     })
+}
+
+/// A machine, and every datagram that it sent or was given.
+pub(crate) struct Tapped<M> {
+    pub(crate) machine: M,
+    pub(crate) log: Vec<Seen>,
+    waiting: VecDeque<Transmit>,
+}
+
+/// A datagram at a tap.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen {
+    pub(crate) sent: bool,
+    pub(crate) payload: Vec<u8>,
+}
+
+impl Seen {
+    pub(crate) fn command(&self) -> Option<Command> {
+        match Frame::decode(&self.payload) {
+            Ok(Frame::Full(frame)) => frame.command(),
+            _ => None,
+        }
+    }
+}
+
+impl<M: Machine> Tapped<M> {
+    pub(crate) fn new(machine: M) -> Self {
+        let mut tapped = Self {
+            machine,
+            log: Vec::new(),
+            waiting: VecDeque::new(),
+        };
+        tapped.listen();
+        tapped
+    }
+
+    /// Takes what the machine wants to send as soon as it wants to, so that the order is known.
+    fn listen(&mut self) {
+        while let Some(transmit) = self.machine.poll_transmit() {
+            self.log.push(Seen {
+                sent: true,
+                payload: transmit.payload.clone(),
+            });
+            self.waiting.push_back(transmit);
+        }
+    }
+}
+
+impl<M: Machine> Machine for Tapped<M> {
+    type Event = M::Event;
+
+    fn handle_input(&mut self, input: Input<'_>, now: Instant) {
+        if let Input::Datagram { payload, .. } = input {
+            self.log.push(Seen {
+                sent: false,
+                payload: payload.to_vec(),
+            });
+        }
+        self.machine.handle_input(input, now);
+        self.listen();
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        self.machine.handle_timeout(now);
+        self.listen();
+    }
+
+    fn poll_transmit(&mut self) -> Option<Transmit> {
+        self.listen();
+        self.waiting.pop_front()
+    }
+
+    fn poll_event(&mut self) -> Option<M::Event> {
+        self.machine.poll_event()
+    }
+
+    fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
+        self.machine.poll_timeout()
+    }
 }

@@ -13,7 +13,7 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "ADDRESS[:PORT]", value_parser = value::listen,
           default_value = "127.0.0.1:4569")]
     pub(crate) bind: Vec<SocketAddr>,
-    /// A second address and port, for mapping and filtering tests
+    /// A second address and port of this host, so that kinds of NAT can be told apart
     #[arg(long, value_name = "ADDRESS[:PORT]", value_parser = value::listen)]
     pub(crate) alternate: Option<SocketAddr>,
     /// The accounts, in TOML; without it POKEs and probes are answered, and nothing else

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use crate::{
     proto::{account::Account, auth::Method, contract::SocketKey, reliable::Reliable},
+    types::CallNumber,
     wire::iax2::{
         command::{Command, FrameType},
         ie::IeWriter,
@@ -27,6 +28,8 @@ pub(super) enum Stage {
 pub(super) struct Dialogue {
     pub(super) reliable: Reliable,
     pub(super) socket: SocketKey,
+    /// The peer's call number, as its first request gave it.
+    pub(super) remote: CallNumber,
     /// `None`: no such user, which the peer must not learn.
     pub(super) account: Option<usize>,
     /// The name as the peer gave it.

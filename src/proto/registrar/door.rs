@@ -15,6 +15,7 @@ use crate::{
         contract::Transmit,
         reliable::{Reliable, RetryPolicy},
         stateless,
+        token::{SHORTEST_TOKEN, TOKEN_LENGTH},
     },
     types::{CallNumber, PeerAddr},
     wire::iax2::{
@@ -33,8 +34,10 @@ const MAX_DIALOGUES: usize = 65_536;
 const MAX_UNPROVEN: usize = 64;
 /// A dialogue that a peer keeps alive without finishing ends by then.
 const DIALOGUE_LIMIT: Duration = Duration::from_secs(40);
-/// Octets of a CALLTOKEN frame with one of our tokens: shorter requests get no answer.
-const CALLTOKEN_LENGTH: usize = 22;
+/// Octets of a CALLTOKEN frame without the token.
+const CALLTOKEN_LENGTH: usize = 14;
+/// A dialogue that no token proved waits for its next frame no longer than this, silently.
+const UNPROVEN_PATIENCE: Duration = Duration::from_secs(8);
 
 impl Registrar {
     /// A first request: from somebody that nothing is known of.
@@ -56,17 +59,20 @@ impl Registrar {
         if !proven && rule == CallTokenRule::Required {
             return self.refuse(frame, arrival, Refusal::TokenMissing, now);
         }
-        let unproven = self.dialogues.values().filter(|dialogue| !dialogue.proven);
         let here = self
             .per_address
             .get(&arrival.peer.get().ip())
             .copied()
             .unwrap_or(0);
-        if here >= MAX_PER_ADDRESS
-            || self.dialogues.len() >= MAX_DIALOGUES
-            || (!proven && unproven.count() >= MAX_UNPROVEN)
-        {
+        if here >= MAX_PER_ADDRESS || self.dialogues.len() >= MAX_DIALOGUES {
             return self.refuse(frame, arrival, Refusal::TooMany, now);
+        }
+        // The oldest gives way: what a flood holds for long is nobody's.
+        if !proven
+            && self.unproven.len() >= MAX_UNPROVEN
+            && let Some(oldest) = self.unproven.front().copied()
+        {
+            self.free(oldest, now);
         }
         let Some(local) = self.free_number(arrival.peer) else {
             return self.refuse(frame, arrival, Refusal::TooMany, now);
@@ -86,8 +92,10 @@ impl Registrar {
             self.config.retry
         } else {
             RetryPolicy {
+                first: UNPROVEN_PATIENCE,
+                factor: 1,
+                cap: UNPROVEN_PATIENCE,
                 transmissions: 1,
-                ..self.config.retry
             }
         };
         let user = frame
@@ -100,6 +108,7 @@ impl Registrar {
             Dialogue {
                 reliable: Reliable::new(local, retry, now),
                 socket: arrival.socket,
+                remote: frame.source,
                 account,
                 user,
                 proven,
@@ -113,21 +122,27 @@ impl Registrar {
                 armed: None,
             },
         );
+        if !proven {
+            self.unproven.push_back(key);
+        }
         self.by_remote.insert((arrival.peer, frame.source), local);
         *self.per_address.entry(arrival.peer.get().ip()).or_default() += 1;
         self.handle_dialogue(frame, key, now);
     }
 
     fn answer_token(&mut self, frame: &FullFrame<'_>, arrival: Arrival, now: Instant) {
-        if arrival.length < CALLTOKEN_LENGTH
-            || !self.token_answers.admit(arrival.peer.get().ip(), now)
-        {
+        // The answer is no longer than the request, or there is none.
+        let room = arrival
+            .length
+            .saturating_sub(CALLTOKEN_LENGTH)
+            .min(TOKEN_LENGTH);
+        if room < SHORTEST_TOKEN || !self.token_answers.admit(arrival.peer.get().ip(), now) {
             return;
         }
         let token = self.config.tokens.issue(arrival.peer, now);
         // A token of 8 octets always fits.
         let elements = IeWriter::new()
-            .ie(Ie::CallToken(&token))
+            .ie(Ie::CallToken(token.get(..room).unwrap_or(&token)))
             .finish()
             .unwrap_or_default();
         self.answer(
