@@ -190,6 +190,23 @@ impl Load {
             return;
         }
         self.left -= 1;
+        // Two at once with one call number would be one to the server.
+        let registration = loop {
+            let registration = self.registration(source, now);
+            let number = registration.call_number();
+            if self.active[source]
+                .iter()
+                .all(|other| other.call_number() != number)
+            {
+                break registration;
+            }
+        };
+        self.active[source].push(registration);
+        let last = self.active[source].len() - 1;
+        self.drain(source, last, now);
+    }
+
+    fn registration(&mut self, source: usize, now: Instant) -> Registration {
         let config = RegistrationConfig {
             registrar: self.server,
             socket: SocketKey(u32::try_from(source).unwrap()),
@@ -200,10 +217,7 @@ impl Load {
             retry: RetryPolicy::QUICK,
             seed: self.rng.random(),
         };
-        let registration = Registration::new(config, now);
-        self.active[source].push(registration);
-        let last = self.active[source].len() - 1;
-        self.drain(source, last, now);
+        Registration::new(config, now)
     }
 
     fn drain(&mut self, source: usize, index: usize, now: Instant) {
