@@ -47,14 +47,9 @@ pub(crate) fn run(args: &ProviderArgs, common: &Common, progress: &Progress) -> 
             });
         let registers = credentials.is_some();
         if let Some(credentials) = &credentials {
-            let line = format!(
-                "Note: this registers as {}. A PBX that uses the account is unreachable until its own next \
-                 registration moves the account back; --asterisk, on the PBX itself, registers nothing.",
-                credentials.user
-            );
-            survey::tell(common, progress, &line);
+            survey::warn_of_moving(&credentials.user, common, progress);
         }
-        let mut config = survey::config(args, provider).await?;
+        let mut config = survey::config(args, provider).await;
         config.credentials = credentials;
         let mut evidence = survey::run(config, args, common, progress).await?;
         evidence.asterisk = asterisk.map(into_evidence);
