@@ -123,8 +123,8 @@ impl Reflector {
         Self {
             tokens,
             sockets,
-            unproven: RateLimit::new(Rate(50), Rate(20_000), rng.random(), now),
-            proven: RateLimit::new(Rate(8_000), Rate(100_000), rng.random(), now),
+            unproven: RateLimit::new(Rate::per_second(50), Rate::per_second(20_000), rng.random(), now),
+            proven: RateLimit::new(Rate::per_second(8_000), Rate::per_second(100_000), rng.random(), now),
             pending: BTreeMap::new(),
             count: 0,
             clients: BTreeMap::new(),

@@ -110,7 +110,7 @@ impl Registrar {
             .enumerate()
             .map(|(index, account)| (account.name.clone(), index))
             .collect();
-        let token_answers = RateLimit::new(Rate(5_000), Rate(100_000), rng.random(), now);
+        let token_answers = RateLimit::new(Rate::per_second(5_000), Rate::per_second(100_000), rng.random(), now);
         Self {
             config,
             by_name,
