@@ -6,5 +6,6 @@
 mod lifetime;
 mod nat_table;
 mod registration;
+mod registration_hostile;
 mod stalls;
 mod support;
