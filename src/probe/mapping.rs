@@ -163,7 +163,8 @@ impl Mapping {
             })
     }
 
-    /// A STUN server with a second address, and that address.
+    /// A STUN server with a second address that follows RFC 5780, and that address. Only such a one can be
+    /// told where to answer to; CHANGED-ADDRESS of older servers promises nothing of the kind.
     #[must_use]
     pub const fn stun_alternate(&self) -> Option<(PeerAddr, PeerAddr)> {
         self.stun_alternate
@@ -294,7 +295,9 @@ impl Mapping {
                 .filter(|other| other.get().ip() != peer.get().ip())
             {
                 Some(other) => {
-                    self.stun_alternate.get_or_insert((peer, other));
+                    if message.knows_rfc5780 {
+                        self.stun_alternate.get_or_insert((peer, other));
+                    }
                     let (ip, port) = (peer.get().ip(), peer.get().port());
                     for address in [
                         SocketAddr::new(other.get().ip(), port),
