@@ -8,6 +8,7 @@ use iax2_natcheck::{
     net::resolve::{Service, Target},
     os::asterisk::{self, RegistryEntry},
     probe::evidence::{AsteriskEvidence, Evidence},
+    proto::registration::reregister_after,
 };
 
 use crate::cli::{
@@ -69,7 +70,7 @@ pub(crate) fn run(args: &ProviderArgs, common: &Common, progress: &Progress) -> 
             let line = format!(
                 "Note: a PBX that registers as {user} has the account back with its next registration, \
                  within {} s; `asterisk -rx 'iax2 reload'` on the PBX makes it at once.",
-                refresh.as_secs() * 5 / 6
+                reregister_after(refresh).as_secs()
             );
             survey::tell(common, progress, &line);
         }
