@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // in a test, a panic is the report
 #![allow(clippy::print_stdout)] // tables, for --nocapture
 
+mod bad_servers;
 mod lifetime;
 mod nat_table;
 mod registration;

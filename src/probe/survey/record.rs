@@ -8,6 +8,9 @@ use crate::{
     types::LocalAddr,
 };
 
+/// The registration is not renewed more often, whatever the registrar grants.
+const SHORTEST_INTERVAL: Duration = Duration::from_secs(5);
+
 /// The record of one account.
 #[derive(Debug)]
 pub(super) struct Record {
@@ -94,7 +97,8 @@ impl Record {
                 evidence.auth.get_or_insert("none");
                 evidence.call_token.get_or_insert(false);
                 // As Asterisk: five sixths of the refresh, in whole seconds.
-                renew = Some(now + Duration::from_secs(refresh.as_secs() * 5 / 6));
+                let interval = Duration::from_secs(refresh.as_secs() * 5 / 6);
+                renew = Some(now + interval.max(SHORTEST_INTERVAL));
                 RegistrationState::Registered
             }
             Outcome::Rejected { cause, code } => {
