@@ -173,6 +173,12 @@ impl Registration {
         registration
     }
 
+    /// Our call number.
+    #[must_use]
+    pub fn call_number(&self) -> CallNumber {
+        self.dialogue.local()
+    }
+
     /// Whether it has ended.
     #[must_use]
     pub fn is_ended(&self) -> bool {
