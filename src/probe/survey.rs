@@ -18,7 +18,9 @@ use self::record::Record;
 use crate::{
     probe::{
         behaviour::Shape,
-        evidence::{Evidence, MappingEvidence, MappingObservation, MappingSource},
+        evidence::{
+            Evidence, MappingEvidence, MappingObservation, MappingSource, RegistrationState,
+        },
         lifetime::{Answerer, Lifetime, LifetimeConfig, LifetimeEvent, LifetimeProgress},
         mapping::{Mapping, MappingConfig},
         reach::{Reach, ReachConfig},
@@ -26,7 +28,7 @@ use crate::{
     proto::{
         auth::Credentials,
         contract::{Input, Machine, SocketKey, Transmit, earlier},
-        registration::{Registration, RegistrationConfig, RegistrationEvent},
+        registration::{Outcome, Registration, RegistrationConfig, RegistrationEvent},
         reliable::RetryPolicy,
     },
     types::PeerAddr,
@@ -144,6 +146,7 @@ pub struct Survey {
     lifetime: Option<Lifetime>,
     record: Option<Record>,
     renew: Option<Instant>,
+    retries: u8,
     tick: Option<Instant>,
     stopped: bool,
     stage: Stage,
@@ -171,6 +174,9 @@ const FIRST_LIFETIME_SOCKET: u32 = 16;
 /// How often the mapping is looked at again: more often than any NAT known forgets one.
 const MAPPING_AGAIN: Duration = Duration::from_secs(4);
 
+/// A registration that timed out is tried so often again where the line loses packets, as any client would:
+/// four losses in a row are no silence.
+const RETRIES: u8 = 2;
 /// How often progress is told.
 const TICK: Duration = Duration::from_millis(500);
 
@@ -189,6 +195,7 @@ impl Survey {
             lifetime: None,
             record: None,
             renew: None,
+            retries: 0,
             tick: None,
             stopped: false,
             stage: Stage::First,
@@ -426,13 +433,39 @@ impl Survey {
         while let Some(transmit) = registration.poll_transmit() {
             self.outbox.push_back(transmit);
         }
+        let mut again = false;
         while let Some(event) = registration.poll_event() {
-            if let Some(record) = &mut self.record {
-                self.renew = record.note(&event, now);
+            if let Some(record) = &mut self.record
+                && let Some(renew) = record.note(&event, now)
+            {
+                self.renew = Some(renew);
+            }
+            if matches!(event, RegistrationEvent::Ended(Outcome::TimedOut { .. })) {
+                again = self.retries < RETRIES && self.is_lossy() && !self.is_registered();
             }
             self.events.push_back(SurveyEvent::Registration(event));
         }
         self.registration = Some(registration);
+        if again {
+            self.retries += 1;
+            self.register(now);
+            self.drain_registration(now);
+        }
+    }
+
+    fn is_registered(&self) -> bool {
+        self.record
+            .as_ref()
+            .is_some_and(|record| record.evidence().state == RegistrationState::Registered)
+    }
+
+    /// Whether some POKEs were answered and some were not.
+    fn is_lossy(&self) -> bool {
+        [&self.reach, &self.reflector_reach]
+            .into_iter()
+            .flatten()
+            .map(Reach::evidence)
+            .any(|evidence| (1..evidence.sent).contains(&evidence.received))
     }
 
     /// Goes on to the next stage when this one is done.
@@ -474,11 +507,6 @@ impl Survey {
             (None, Some((server, _))) => Answerer::Stun(server),
             (None, None) => return,
         };
-        let lossy = [&self.reach, &self.reflector_reach]
-            .into_iter()
-            .flatten()
-            .map(Reach::evidence)
-            .any(|evidence| evidence.received < evidence.sent);
         let config = LifetimeConfig {
             answerer,
             control: CONTROL_SOCKET,
@@ -486,7 +514,7 @@ impl Survey {
             shapes: plan.shapes,
             longest: plan.longest,
             budget: plan.budget,
-            lossy,
+            lossy: self.is_lossy(),
             seed: self.rng.random(),
         };
         self.events.push_back(SurveyEvent::SweepBegun);

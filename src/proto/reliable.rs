@@ -233,6 +233,11 @@ impl Reliable {
         self.asked = None;
     }
 
+    /// Sends nothing again from now on; frames that come late are still acknowledged.
+    pub fn abandon(&mut self) {
+        self.pending.clear();
+    }
+
     /// Takes a frame of this dialogue.
     pub fn receive(&mut self, frame: &FullFrame<'_>, now: Instant) -> Receipt {
         let command = frame.command();
