@@ -128,14 +128,17 @@ fn burst(name: &str, pid: u32, server: SocketAddr) -> f64 {
         .unwrap();
     let before = cpu_seconds(pid);
     let began = Instant::now();
-    runtime
-        .block_on(drive(
+    runtime.block_on(async {
+        let limit = tokio::time::sleep(Duration::from_secs(120));
+        drive(
             &mut load,
             &mut sockets,
             |(), _| ControlFlow::Break(()),
-            tokio::time::sleep(Duration::from_secs(120)),
-        ))
+            limit,
+        )
+        .await
         .unwrap();
+    });
     let wall = began.elapsed().as_secs_f64();
     let cpu = cpu_seconds(pid) - before;
     println!(

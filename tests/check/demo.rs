@@ -130,13 +130,14 @@ fn an_ordinary_user_sees_the_demonstration() {
 
 /// Where the kernel refuses, the same is shown in process, and that is said.
 #[test]
-#[ignore = "needs root and setpriv"]
+#[ignore = "needs root, unshare and setpriv"]
 fn where_the_kernel_refuses_the_nat_is_simulated() {
-    let mut command = Command::new("setpriv");
-    // Without the capabilities of root, and with no more user namespaces to be had.
+    // A user namespace in which there are no more of them, and no capabilities there.
+    let script = "echo 0 > /proc/sys/user/max_user_namespaces && \
+                  exec setpriv --bounding-set=-all --inh-caps=-all \"$0\" demo --json";
+    let mut command = Command::new("unshare");
     command
-        .args(["--bounding-set=-all", "--inh-caps=-all", "sh", "-c"])
-        .arg("ulimit -c 0; exec unshare --user --map-root-user sh -c 'echo 0 > /proc/sys/user/max_user_namespaces && echo 0 > /proc/sys/user/max_net_namespaces && exec \"$0\" demo --json' \"$0\"")
+        .args(["--user", "--map-root-user", "sh", "-c", script])
         .arg(tool::program());
     let ended = tool::run(&mut command, &plain);
     assert!(ended.stderr.contains("simulated in process"), "{ended:#?}");

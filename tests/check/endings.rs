@@ -5,6 +5,7 @@
 use std::{
     fs,
     net::SocketAddr,
+    os::unix::fs::PermissionsExt,
     thread,
     time::{Duration, Instant},
 };
@@ -200,6 +201,8 @@ fn mistakes_are_one_sentence() {
     let file = |name: &str, text: &str| {
         let path = folder.path().join(name);
         fs::write(&path, text).unwrap();
+        // Else there would be a warning too.
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         path.display().to_string()
     };
     let users = file("users.toml", "[alice]\nsecret = \"x\"\n[bob]\nsecret = 7\n");
@@ -238,11 +241,11 @@ fn mistakes_are_one_sentence() {
         (format!("register {here}"), vec!["--user"]),
         (
             format!("serve --bind {here} --users {users}"),
-            vec![&users, "line 4"],
+            vec![&users, ":4: "],
         ),
         (
             format!("serve --bind {here} --users {unknown}"),
-            vec![&unknown, "line 3", "colour"],
+            vec![&unknown, ":3: ", "colour"],
         ),
         (
             format!("serve --bind {here} --users /nonexistent"),

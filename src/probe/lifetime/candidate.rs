@@ -9,6 +9,10 @@ use crate::{
     types::MappedAddr,
 };
 
+/// An answerer that is busy refreshes the mapping with an answer at once that leaves late, and the delayed
+/// one in time: without a margin a mapping would outlive its own timer by a step.
+const MARGIN: Duration = Duration::from_millis(100);
+
 /// A candidate.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Candidate {
@@ -78,9 +82,14 @@ impl Candidate {
     /// second is shorter than the first, so that a mapping that the first answer refreshed lives then.
     pub(super) fn delays(&self) -> Vec<Duration> {
         match self.shape {
-            Shape::Exchange => vec![self.idle, self.second_idle()],
-            Shape::OneWay | Shape::Stream => vec![self.idle],
+            Shape::Exchange => vec![self.first_idle(), self.second_idle()],
+            Shape::OneWay | Shape::Stream => vec![self.first_idle()],
         }
+    }
+
+    /// When the first delayed answer leaves, counted from the use of the mapping.
+    pub(super) fn first_idle(&self) -> Duration {
+        (self.idle + MARGIN).min(MAX_DELAY)
     }
 
     pub(super) fn second_idle(&self) -> Duration {

@@ -41,7 +41,7 @@ impl Lifetime {
             Stage::Opening | Stage::Asking => self.begin_again(place, now),
             Stage::Warming => self.ask(place, Stage::Asking, now),
             Stage::Idle => {
-                let due = candidate.idle_since + candidate.idle;
+                let due = candidate.idle_since + candidate.first_idle();
                 self.handle_due(place, 1, due, now);
             }
             Stage::IdleAgain => {

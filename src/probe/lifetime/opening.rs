@@ -134,7 +134,7 @@ impl Lifetime {
         candidate.idle_since = since;
         candidate.copies = 0;
         candidate.late = false;
-        let due = since + candidate.idle;
+        let due = since + candidate.first_idle();
         self.arm(place, Some(if keeps_no_delay { due } else { due + wait }));
     }
 }
