@@ -1,9 +1,10 @@
 //! The whole survey of one provider: every experiment, in an order in which none poisons the next.
 //!
 //! Each experiment has sockets of its own, so that most run side by side: POKEs, the registration and the
-//! mapping at once; the lifetimes when the loss of the path is known. While the lifetimes are measured
-//! the registration is renewed as a PBX would, from its own socket and in its own rhythm, so that a
-//! mapping that changes within a refresh shows in what the registrar sees.
+//! mapping at once; the lifetimes as soon as the mapping tells who can answer late, with the caution of a
+//! path that loses packets until the POKEs say otherwise. While the lifetimes are measured the
+//! registration is renewed as a PBX would, from its own socket and in its own rhythm, so that a mapping
+//! that changes within a refresh shows in what the registrar sees.
 
 mod record;
 
@@ -151,7 +152,7 @@ pub struct Survey {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    /// POKEs, registration and mapping.
+    /// Registration and mapping; POKEs begin here too.
     First,
     /// Lifetimes, and renewals of the registration.
     Sweep,
@@ -330,6 +331,10 @@ impl Survey {
         }
         if reached {
             self.events.push_back(SurveyEvent::Reached);
+            let lossy = self.is_lossy();
+            if let Some(lifetime) = &mut self.lifetime {
+                lifetime.note_loss(lossy);
+            }
         }
         self.drain_registration(now);
         if let Some(mapping) = &mut self.mapping {
@@ -377,7 +382,8 @@ impl Survey {
             self.begin_sweep(now);
         }
         let swept = self.lifetime.as_ref().is_none_or(Lifetime::is_finished);
-        if self.stage == Stage::Sweep && swept && self.registration_is_over() {
+        let reached = self.reaches().all(Reach::is_finished);
+        if self.stage == Stage::Sweep && swept && reached && self.registration_is_over() {
             self.finish();
         }
     }
@@ -389,12 +395,19 @@ impl Survey {
     }
 
     fn is_first_stage_done(&self) -> bool {
-        [&self.reach, &self.reflector_reach]
-            .into_iter()
-            .flatten()
-            .all(Reach::is_finished)
-            && self.mapping.as_ref().is_none_or(Mapping::is_settled)
-            && self.registration_is_over()
+        self.mapping.as_ref().is_none_or(Mapping::is_settled) && self.registration_is_over()
+    }
+
+    fn reaches(&self) -> impl Iterator<Item = &Reach> {
+        [&self.reach, &self.reflector_reach].into_iter().flatten()
+    }
+
+    /// Whether the path loses packets, and while that is being found out.
+    fn is_lossy(&self) -> bool {
+        self.reaches().any(|reach| {
+            let evidence = reach.evidence();
+            !reach.is_finished() || evidence.received < evidence.sent
+        })
     }
 
     fn begin_sweep(&mut self, now: Instant) {
@@ -406,11 +419,7 @@ impl Survey {
             (None, Some((server, _))) => Answerer::Stun(server),
             (None, None) => return,
         };
-        let lossy = [&self.reach, &self.reflector_reach]
-            .into_iter()
-            .flatten()
-            .map(Reach::evidence)
-            .any(|evidence| evidence.received < evidence.sent);
+        let lossy = self.is_lossy();
         let config = LifetimeConfig {
             answerer,
             control: CONTROL_SOCKET,
