@@ -83,7 +83,8 @@ pub fn all() -> Vec<Scenario> {
         Scenario {
             name: DEFAULT,
             summary: "a NAT that forgets the mapping between two registrations: calls get lost in the gap",
-            network: Network::behind([Router::masquerade(6, 12)]),
+            network: Network::behind([Router::masquerade(6, 11)]),
+            max_lifetime: Duration::from_secs(13),
             findings: &["short-mapping-timeout"],
             reachable: 0.6,
             ..base.clone()

@@ -147,7 +147,7 @@ const COPIES_LOSSY: u8 = 6;
 /// Time between copies.
 const SPACING: Duration = Duration::from_millis(100);
 /// A stream's second packet leaves so long after the first: Linux and its like demand more than 2 s.
-const WARM_UP: Duration = Duration::from_millis(2200);
+const WARM_UP: Duration = Duration::from_millis(2100);
 
 impl Lifetime {
     /// Begins: the greeting of the answerer is the first transmit.
@@ -204,6 +204,11 @@ impl Lifetime {
         } else {
             self.phase = Phase::Over;
         }
+    }
+
+    /// Takes note of what is known by now of the path's loss.
+    pub const fn note_loss(&mut self, lossy: bool) {
+        self.config.lossy = lossy;
     }
 
     /// Whether the sweep is over.

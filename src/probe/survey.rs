@@ -1,9 +1,10 @@
 //! The whole survey of one provider: every experiment, in an order in which none poisons the next.
 //!
 //! Each experiment has sockets of its own, so that most run side by side: POKEs, the registration and the
-//! mapping at once; the lifetimes when the loss of the path is known. While the lifetimes are measured
-//! the registration is renewed as a PBX would, from its own socket and in its own rhythm, so that a
-//! mapping that changes within a refresh shows in what the registrar sees.
+//! mapping at once; the lifetimes as soon as the mapping tells who can answer late, with the caution of a
+//! path that loses packets until the POKEs say otherwise. While the lifetimes are measured the
+//! registration is renewed as a PBX would, from its own socket and in its own rhythm, so that a mapping
+//! that changes within a refresh shows in what the registrar sees.
 
 mod record;
 
@@ -156,7 +157,7 @@ pub struct Survey {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    /// POKEs, registration and mapping.
+    /// Registration and mapping; POKEs begin here too.
     First,
     /// Lifetimes, and renewals of the registration.
     Sweep,
@@ -396,6 +397,10 @@ impl Survey {
         }
         if reached {
             self.events.push_back(SurveyEvent::Reached);
+            let lossy = self.may_lose();
+            if let Some(lifetime) = &mut self.lifetime {
+                lifetime.note_loss(lossy);
+            }
         }
         self.drain_registration(now);
         if self.registration_is_over() {
@@ -461,9 +466,7 @@ impl Survey {
 
     /// Whether some POKEs were answered and some were not.
     fn is_lossy(&self) -> bool {
-        [&self.reach, &self.reflector_reach]
-            .into_iter()
-            .flatten()
+        self.reaches()
             .map(Reach::evidence)
             .any(|evidence| (1..evidence.sent).contains(&evidence.received))
     }
@@ -475,7 +478,8 @@ impl Survey {
             self.begin_sweep(now);
         }
         let swept = self.lifetime.as_ref().is_none_or(Lifetime::is_finished);
-        if self.stage == Stage::Sweep && swept && self.registration_is_over() {
+        let reached = self.reaches().all(Reach::is_finished);
+        if self.stage == Stage::Sweep && swept && reached && self.registration_is_over() {
             self.finish();
         }
     }
@@ -487,15 +491,21 @@ impl Survey {
     }
 
     fn is_first_stage_done(&self) -> bool {
-        [&self.reach, &self.reflector_reach]
+        [&self.mapping, &self.registered_mapping]
             .into_iter()
             .flatten()
-            .all(Reach::is_finished)
-            && [&self.mapping, &self.registered_mapping]
-                .into_iter()
-                .flatten()
-                .all(Mapping::is_settled)
+            .all(Mapping::is_settled)
             && self.registration_is_over()
+    }
+
+    fn reaches(&self) -> impl Iterator<Item = &Reach> {
+        [&self.reach, &self.reflector_reach].into_iter().flatten()
+    }
+
+    /// Whether the path may lose packets: until the POKEs are over, nobody knows.
+    fn may_lose(&self) -> bool {
+        self.reaches()
+            .any(|reach| !reach.is_finished() || reach.evidence().received < reach.evidence().sent)
     }
 
     fn begin_sweep(&mut self, now: Instant) {
@@ -514,7 +524,7 @@ impl Survey {
             shapes: plan.shapes,
             longest: plan.longest,
             budget: plan.budget,
-            lossy: self.is_lossy(),
+            lossy: self.may_lose(),
             seed: self.rng.random(),
         };
         self.events.push_back(SurveyEvent::SweepBegun);
