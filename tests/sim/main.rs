@@ -7,3 +7,4 @@ mod nat_table;
 mod registration;
 mod stalls;
 mod support;
+mod survey;
