@@ -6,5 +6,6 @@ mod lifetime;
 mod nat_table;
 mod registration;
 mod stalls;
+mod strangers;
 mod support;
 mod survey;
