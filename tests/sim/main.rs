@@ -5,6 +5,7 @@
 
 mod arbitrary;
 mod bad_servers;
+mod late_answers;
 mod lifetime;
 mod nat_table;
 mod registration;
@@ -13,3 +14,4 @@ mod script;
 mod stalls;
 mod strangers;
 mod support;
+mod survey;
