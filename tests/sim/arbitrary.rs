@@ -49,7 +49,7 @@ fn mangle(datagram: &[u8], rng: &mut StdRng) -> Vec<u8> {
         2 => {
             octets = (0..rng.random_range(0..120))
                 .map(|_| rng.random())
-                .collect()
+                .collect();
         }
         // A full frame in form, with any command.
         3 if octets.len() >= 12 => {
@@ -217,7 +217,7 @@ fn registration(number: u64) -> RegistrationConfig {
         credentials: Credentials::with_secret(user, "s3cret"),
         refresh: seconds(60),
         release: number % 5 == 4,
-        offer_token: number % 7 != 0,
+        offer_token: !number.is_multiple_of(7),
         retry: RetryPolicy::QUICK,
         seed: seed(number),
     }

@@ -6,22 +6,22 @@ use std::{
 };
 
 use iax2_natcheck::{
-    check::{Context, FindingId, Judgement, Question, Verdict, judge},
+    check::{Context, FindingId, Verdict, judge},
     lab::{nat::NatConfig, world::World},
     probe::{
-        evidence::{Evidence, RegistrationState},
+        evidence::RegistrationState,
         message::{Answer, Request},
         survey::{Survey, SurveyConfig},
     },
     proto::{
         account::Account,
         auth::Credentials,
-        contract::{Input, Machine, SocketKey, Transmit, Unreachable},
+        contract::{SocketKey, Unreachable},
         stateless,
     },
     types::{CallNumber, MappedAddr, PeerAddr, SeqNo},
     wire::iax2::{
-        command::{Command, FrameType},
+        command::Command,
         frame::{Frame, FullFrame},
         ie::{IeId, IeWriter},
         ie_value::{Ie, Text, auth_method},
@@ -33,7 +33,7 @@ use crate::{
         Answers, Found, OTHER, OTHER_ADDRESS, Scripted, answer, challenge, context, from_here, has,
         poked, survey, token,
     },
-    support::{CLIENT, EXTERNAL, SERVER, Tapped, ip, peer, provider, seconds, seed, site, sockets},
+    support::{CLIENT, EXTERNAL, SERVER, ip, peer, provider, seconds, seed, site, sockets},
 };
 
 #[test]

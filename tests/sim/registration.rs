@@ -20,13 +20,7 @@ use iax2_natcheck::{
         registration::{Outcome, Registration, RegistrationConfig, RegistrationEvent},
         reliable::RetryPolicy,
     },
-    types::{CallNumber, PeerAddr, Timestamp},
-    wire::iax2::{
-        command::{Command, FrameType},
-        frame::{Frame, FullFrame},
-        ie::{IeId, IeWriter},
-        ie_value::{Ie, Text},
-    },
+    wire::iax2::command::Command,
 };
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
