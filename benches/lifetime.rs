@@ -84,9 +84,9 @@ fn bisection(timer: f64) -> f64 {
         let middle = f64::midpoint(alive, dead);
         total += middle;
         if middle < timer {
-            alive = middle
+            alive = middle;
         } else {
-            dead = middle
+            dead = middle;
         }
     }
     total

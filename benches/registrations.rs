@@ -128,14 +128,17 @@ fn burst(name: &str, pid: u32, server: SocketAddr) -> f64 {
         .unwrap();
     let before = cpu_seconds(pid);
     let began = Instant::now();
-    runtime
-        .block_on(drive(
+    runtime.block_on(async {
+        let limit = tokio::time::sleep(Duration::from_secs(120));
+        drive(
             &mut load,
             &mut sockets,
             |(), _| ControlFlow::Break(()),
-            tokio::time::sleep(Duration::from_secs(120)),
-        ))
+            limit,
+        )
+        .await
         .unwrap();
+    });
     let wall = began.elapsed().as_secs_f64();
     let cpu = cpu_seconds(pid) - before;
     println!(
@@ -187,6 +190,23 @@ impl Load {
             return;
         }
         self.left -= 1;
+        // Two at once with one call number would be one to the server.
+        let registration = loop {
+            let registration = self.registration(source, now);
+            let number = registration.call_number();
+            if self.active[source]
+                .iter()
+                .all(|other| other.call_number() != number)
+            {
+                break registration;
+            }
+        };
+        self.active[source].push(registration);
+        let last = self.active[source].len() - 1;
+        self.drain(source, last, now);
+    }
+
+    fn registration(&mut self, source: usize, now: Instant) -> Registration {
         let config = RegistrationConfig {
             registrar: self.server,
             socket: SocketKey(u32::try_from(source).unwrap()),
@@ -197,10 +217,7 @@ impl Load {
             retry: RetryPolicy::QUICK,
             seed: self.rng.random(),
         };
-        let registration = Registration::new(config, now);
-        self.active[source].push(registration);
-        let last = self.active[source].len() - 1;
-        self.drain(source, last, now);
+        Registration::new(config, now)
     }
 
     fn drain(&mut self, source: usize, index: usize, now: Instant) {

@@ -28,7 +28,7 @@ pub(crate) fn run(experiment: &NatCommand, common: &Common, progress: &Progress)
     };
     block_on(async {
         let provider = survey::address(target, Service::IAX2, args.bind).await?;
-        let mut config = survey::config(args, provider).await?;
+        let mut config = survey::config(args, provider).await;
         if question == Question::Mapping {
             config.sweep = None;
         }

@@ -6,6 +6,7 @@
 use std::{net::Ipv4Addr, time::Duration};
 
 use super::network::{Network, Ports, Router, SECOND_SERVER, SERVER};
+use crate::proto::registration::reregister_after;
 
 /// The name of the scenario that is shown when none is asked for.
 pub const DEFAULT: &str = "short-timeout";
@@ -50,8 +51,8 @@ impl Scenario {
 
     /// How often a client registers again: 5/6 of the refresh, as Asterisk does.
     #[must_use]
-    pub fn cycle(&self) -> Duration {
-        self.refresh * 5 / 6
+    pub const fn cycle(&self) -> Duration {
+        reregister_after(self.refresh)
     }
 }
 

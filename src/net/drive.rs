@@ -71,7 +71,8 @@ pub async fn drive<M: Machine, B, S>(
     };
     let mut buffer = vec![0; LARGEST];
     let mut stop = pin!(stop);
-    let mut timer = pin!(tokio::time::sleep_until(turn.now.into()));
+    let mut timer = pin!(tokio::time::sleep(Duration::ZERO));
+    let mut armed = None;
     loop {
         let more = match turn.drain().await {
             ControlFlow::Break(result) => return Ok(Ended::Event(result)),
@@ -83,14 +84,16 @@ pub async fn drive<M: Machine, B, S>(
             return Ok(Ended::Idle);
         }
         if let Some((at, _)) = deadline
-            && timer.deadline() != at.into()
+            && armed != Some(at)
         {
-            timer.as_mut().reset(at.into());
+            armed = Some(at);
+            timer.as_mut().reset(wake_at(at));
         }
         // The branches are tried in random order, so none starves.
         tokio::select! {
             stopped = &mut stop => return Ok(Ended::Stopped(stopped)),
             () = &mut timer, if deadline.is_some() => {
+                armed = None;
                 turn.now = clock::now();
                 turn.machine.handle_timeout(turn.now);
             }
@@ -103,6 +106,14 @@ pub async fn drive<M: Machine, B, S>(
             () = tokio::task::yield_now(), if more => turn.now = clock::now(),
         }
     }
+}
+
+/// When to wake up for a deadline of our clock. The timer's own clock stands still while the host sleeps, so
+/// that a long wait is cut into shorter ones; a call of `handle_timeout` too early changes nothing.
+fn wake_at(deadline: Instant) -> tokio::time::Instant {
+    const LONGEST: Duration = Duration::from_secs(5);
+    let left = deadline.saturating_duration_since(clock::now());
+    tokio::time::Instant::now() + left.min(LONGEST)
 }
 
 /// A datagram in one line, for the log.

@@ -18,14 +18,11 @@ pub struct Owner {
 /// calling thread. `None` where there is none, or where this user may not look into that process.
 #[must_use]
 pub fn port_owner(local: SocketAddr) -> Option<Owner> {
-    let inodes: Vec<u64> = ["/proc/thread-self/net/udp", "/proc/thread-self/net/udp6"]
-        .iter()
-        .filter_map(|path| fs::read_to_string(path).ok())
-        .flat_map(|table| holders(&table, local))
-        .collect();
-    if inodes.is_empty() {
-        return None;
-    }
+    // A table that changes while it is read may leave an entry out.
+    const READINGS: usize = 3;
+    let inodes = (0..READINGS)
+        .map(|_| inodes(local))
+        .find(|inodes| !inodes.is_empty())?;
     let links: Vec<String> = inodes
         .iter()
         .map(|inode| format!("socket:[{inode}]"))
@@ -47,6 +44,14 @@ pub fn port_owner(local: SocketAddr) -> Option<Owner> {
             pid,
         })
     })
+}
+
+fn inodes(local: SocketAddr) -> Vec<u64> {
+    ["/proc/thread-self/net/udp", "/proc/thread-self/net/udp6"]
+        .iter()
+        .filter_map(|path| fs::read_to_string(path).ok())
+        .flat_map(|table| holders(&table, local))
+        .collect()
 }
 
 /// The inodes in a table of `/proc/net` whose sockets are bound to the port of `local` and to an

@@ -19,7 +19,7 @@ use self::record::Record;
 use crate::{
     probe::{
         behaviour::Shape,
-        evidence::Evidence,
+        evidence::{Evidence, MappingEvidence, MappingObservation, MappingSource},
         lifetime::{Answerer, Lifetime, LifetimeConfig, LifetimeEvent, LifetimeProgress},
         mapping::{Mapping, MappingConfig},
         reach::{Reach, ReachConfig},
@@ -38,7 +38,7 @@ use crate::{
 pub struct SurveyConfig {
     /// The provider.
     pub provider: PeerAddr,
-    /// A reflector on another host; without one the provider is asked whether it is one.
+    /// A reflector on another host; the provider is asked whether it is one, too.
     pub reflector: Option<PeerAddr>,
     /// STUN servers.
     pub stun: Vec<PeerAddr>,
@@ -140,6 +140,8 @@ pub struct Survey {
     reflector_reach: Option<Reach>,
     registration: Option<Registration>,
     mapping: Option<Mapping>,
+    /// What the reflector sees of the socket of the registration.
+    registered_mapping: Option<Mapping>,
     lifetime: Option<Lifetime>,
     record: Option<Record>,
     renew: Option<Instant>,
@@ -184,6 +186,7 @@ impl Survey {
             reflector_reach: None,
             registration: None,
             mapping: None,
+            registered_mapping: None,
             lifetime: None,
             record: None,
             renew: None,
@@ -251,10 +254,7 @@ impl Survey {
             reflector,
             registration: self.record.as_ref().map(|record| record.evidence().clone()),
             asterisk: None,
-            mapping: self
-                .mapping
-                .as_ref()
-                .map(|mapping| mapping.evidence().clone()),
+            mapping: self.mapping_evidence(),
             lifetime: self.lifetime.as_ref().and_then(Lifetime::evidence),
             interrupted: self.stopped || self.stage != Stage::Over,
         }
@@ -279,7 +279,7 @@ impl Survey {
         if self.config.mapping || self.config.sweep.is_some() {
             let config = MappingConfig {
                 socket: MAPPING_SOCKET,
-                reflectors: vec![self.config.reflector.unwrap_or(self.config.provider)],
+                reflectors: self.reflectors(),
                 stun: self.config.stun.clone(),
                 again: MAPPING_AGAIN,
                 epoch: self.born,
@@ -287,6 +287,65 @@ impl Survey {
             };
             self.mapping = Some(Mapping::new(config, now));
         }
+    }
+
+    /// Who is asked for the mapping: the provider too, for what it sees is what calls depend on.
+    fn reflectors(&self) -> Vec<PeerAddr> {
+        let provider = self.config.provider;
+        let other = self.config.reflector.filter(|peer| *peer != provider);
+        other.into_iter().chain([provider]).collect()
+    }
+
+    /// Has the reflector look at the socket of the registration, once the registrar has told what it saw:
+    /// two destinations of one socket. The provider is not asked, so its flow is left as it is.
+    fn look_at_registration(&mut self, now: Instant) {
+        let provider = self.config.provider;
+        let reflector = self.config.reflector.filter(|peer| *peer != provider);
+        let seen = self.record.as_ref().map(Record::evidence);
+        let (Some(reflector), Some(seen), None) = (reflector, seen, &self.registered_mapping)
+        else {
+            return;
+        };
+        let (Some(local), Some(_), true) = (seen.local, seen.apparent.first(), self.config.mapping)
+        else {
+            return;
+        };
+        let config = MappingConfig {
+            socket: REGISTRATION_SOCKET,
+            reflectors: vec![reflector],
+            stun: Vec::new(),
+            // The survey ends before.
+            again: Duration::from_secs(24 * 3600),
+            epoch: self.born,
+            seed: self.rng.random(),
+        };
+        let mut mapping = Mapping::new(config, now);
+        let socket = REGISTRATION_SOCKET;
+        mapping.handle_input(Input::Opened { socket, local }, now);
+        self.registered_mapping = Some(mapping);
+    }
+
+    /// What was seen of the mapping of all sockets.
+    fn mapping_evidence(&self) -> Option<MappingEvidence> {
+        let mut evidence = self.mapping.as_ref()?.evidence().clone();
+        let registration = self.record.as_ref().map(Record::evidence);
+        if let Some(mapping) = &self.registered_mapping
+            && let Some(registration) = registration
+            && let Some(local) = registration.local
+        {
+            let apparent = registration.apparent.iter();
+            let of_registrar = apparent.map(|(at, mapped)| MappingObservation {
+                local,
+                peer: self.config.provider,
+                mapped: *mapped,
+                at: *at,
+                via: MappingSource::Registrar,
+            });
+            evidence.observations.extend(of_registrar);
+            let own = mapping.evidence().observations.iter();
+            evidence.observations.extend(own);
+        }
+        Some(evidence)
     }
 
     fn register(&mut self, now: Instant) {
@@ -337,7 +396,13 @@ impl Survey {
             }
         }
         self.drain_registration(now);
-        if let Some(mapping) = &mut self.mapping {
+        if self.registration_is_over() {
+            self.look_at_registration(now);
+        }
+        for mapping in [&mut self.mapping, &mut self.registered_mapping]
+            .into_iter()
+            .flatten()
+        {
             while let Some(transmit) = mapping.poll_transmit() {
                 self.outbox.push_back(transmit);
             }
@@ -395,7 +460,11 @@ impl Survey {
     }
 
     fn is_first_stage_done(&self) -> bool {
-        self.mapping.as_ref().is_none_or(Mapping::is_settled) && self.registration_is_over()
+        [&self.mapping, &self.registered_mapping]
+            .into_iter()
+            .flatten()
+            .all(Mapping::is_settled)
+            && self.registration_is_over()
     }
 
     fn reaches(&self) -> impl Iterator<Item = &Reach> {
@@ -465,6 +534,9 @@ impl Machine for Survey {
                 if let Some(registration) = &mut self.registration {
                     registration.handle_input(input, now);
                 }
+                if let Some(mapping) = &mut self.registered_mapping {
+                    mapping.handle_input(input, now);
+                }
             }
             REACH_SOCKET => {
                 if let Some(reach) = &mut self.reach {
@@ -503,7 +575,10 @@ impl Machine for Survey {
         if let Some(registration) = &mut self.registration {
             registration.handle_timeout(now);
         }
-        if let Some(mapping) = &mut self.mapping {
+        for mapping in [&mut self.mapping, &mut self.registered_mapping]
+            .into_iter()
+            .flatten()
+        {
             mapping.handle_timeout(now);
         }
         if let Some(lifetime) = &mut self.lifetime {
@@ -545,6 +620,9 @@ impl Machine for Survey {
                 .as_ref()
                 .and_then(Registration::poll_timeout),
             self.mapping.as_ref().and_then(Mapping::poll_timeout),
+            self.registered_mapping
+                .as_ref()
+                .and_then(Mapping::poll_timeout),
             self.lifetime.as_ref().and_then(Lifetime::poll_timeout),
             renew,
             self.tick.map(|due| (due, "tell how far the sweep is")),

@@ -91,6 +91,8 @@ pub struct Reliable {
     asked: Option<(SeqNo, Instant)>,
     resent: Option<Instant>,
     answered: bool,
+    /// Never more than one datagram for one that came.
+    quiet: bool,
     outbox: VecDeque<Vec<u8>>,
 }
 
@@ -105,6 +107,7 @@ struct Pending {
     due: Instant,
     interval: Duration,
     sent: u8,
+    echo: bool,
 }
 
 /// Asterisk advances a timestamp by this much where the clock has not moved on.
@@ -112,6 +115,9 @@ const TIMESTAMP_STEP: u32 = 3;
 /// At most one VNAK for the same gap in this time: two peers that both answer VNAK with resends would
 /// otherwise storm.
 const VNAK_GAP: Duration = Duration::from_millis(100);
+/// Frames that may wait for their acknowledgement: far more than any dialogue of ours needs. A peer that
+/// makes us say more without acknowledging any of it loses the dialogue.
+const MAX_OUTSTANDING: usize = 16;
 
 impl Reliable {
     /// A dialogue of ours: the peer's call number is not known yet.
@@ -130,7 +136,24 @@ impl Reliable {
             asked: None,
             resent: None,
             answered: false,
+            quiet: false,
             outbox: VecDeque::new(),
+        }
+    }
+
+    /// A dialogue with a source that nothing has proven: no frame is sent again unasked, each datagram is
+    /// answered by one at most, and whatever is not acknowledged for so long ends it.
+    #[must_use]
+    pub fn unproven(local: CallNumber, patience: Duration, now: Instant) -> Self {
+        let policy = RetryPolicy {
+            first: patience,
+            factor: 1,
+            cap: patience,
+            transmissions: 1,
+        };
+        Self {
+            quiet: true,
+            ..Self::new(local, policy, now)
         }
     }
 
@@ -158,7 +181,8 @@ impl Reliable {
         self.round_trip
     }
 
-    /// Sends a numbered frame with the next timestamp, which is returned.
+    /// Sends a numbered frame with the next timestamp, which is returned. With too many frames
+    /// unacknowledged it is not sent, and the next [`Reliable::handle_timeout`], due at once, gives up.
     pub fn send(
         &mut self,
         frame_type: FrameType,
@@ -172,12 +196,16 @@ impl Reliable {
             _ => clock,
         };
         self.last_timestamp = Some(timestamp);
-        self.push(frame_type, subclass.into(), payload, timestamp, now);
+        self.push(
+            Pending::new(frame_type, subclass.into(), payload, timestamp, now),
+            now,
+        );
         timestamp
     }
 
     /// Sends a numbered IAX frame that echoes the timestamp of the one it answers (PONG, LAGRP:
-    /// RFC 5456 §6.7.3, §6.7.5).
+    /// RFC 5456 §6.7.3, §6.7.5). While an earlier echo is not acknowledged none is sent: a peer that asks
+    /// again before it has taken the answer learns nothing from a second one.
     pub fn send_echo(
         &mut self,
         command: Command,
@@ -185,7 +213,14 @@ impl Reliable {
         timestamp: Timestamp,
         now: Instant,
     ) {
-        self.push(FrameType::Iax, command.into(), payload, timestamp, now);
+        if self.pending.iter().any(|pending| pending.echo) {
+            return;
+        }
+        let echo = Pending {
+            echo: true,
+            ..Pending::new(FrameType::Iax, command.into(), payload, timestamp, now)
+        };
+        self.push(echo, now);
     }
 
     /// Forgets everything said so far, for the request that repeats with a call token: sequence numbers
@@ -221,7 +256,12 @@ impl Reliable {
             return Receipt::Deliver;
         }
         if frame.oseqno.is_before(self.iseqno) {
-            self.acknowledge_explicitly(frame);
+            // To an unproven source the answer, once more, or the ACK: never both.
+            if self.quiet && !self.pending.is_empty() {
+                self.emit(0, true);
+            } else {
+                self.acknowledge_explicitly(frame);
+            }
             return Receipt::Duplicate;
         }
         self.ask_again(frame, now);
@@ -232,13 +272,6 @@ impl Reliable {
     pub fn settle(&mut self, frame: &FullFrame<'_>) {
         if !self.answered {
             self.acknowledge_explicitly(frame);
-        }
-    }
-
-    /// Sends everything that is not acknowledged once more, for a peer that repeated its request.
-    pub fn repeat(&mut self) {
-        for index in 0..self.pending.len() {
-            self.emit(index, true);
         }
     }
 
@@ -285,14 +318,14 @@ impl Reliable {
             .min()
     }
 
-    fn push(
-        &mut self,
-        frame_type: FrameType,
-        subclass: Subclass,
-        payload: Vec<u8>,
-        timestamp: Timestamp,
-        now: Instant,
-    ) {
+    fn push(&mut self, frame: Pending, now: Instant) {
+        if self.pending.len() >= MAX_OUTSTANDING {
+            if let Some(oldest) = self.pending.front_mut() {
+                oldest.due = now;
+                oldest.sent = self.policy.transmissions;
+            }
+            return;
+        }
         let interval = self
             .policy
             .first
@@ -300,14 +333,9 @@ impl Reliable {
             .min(self.policy.cap.max(self.policy.first));
         self.pending.push_back(Pending {
             oseqno: self.oseqno,
-            timestamp,
-            frame_type,
-            subclass,
-            payload,
-            first_sent: now,
             due: now + interval,
             interval,
-            sent: 1,
+            ..frame
         });
         self.oseqno = self.oseqno.next();
         self.answered = true;
@@ -361,6 +389,9 @@ impl Reliable {
                 .is_some_and(|pending| !pending.oseqno.is_before(wanted));
             if is_wanted {
                 self.emit(index, true);
+                if self.quiet {
+                    break;
+                }
             }
         }
     }
@@ -395,6 +426,30 @@ impl Reliable {
             payload: &[],
         };
         self.outbox.push_back(Frame::Full(frame).to_vec());
+    }
+}
+
+impl Pending {
+    /// A frame that is about to be sent, without its place in the stream.
+    fn new(
+        frame_type: FrameType,
+        subclass: Subclass,
+        payload: Vec<u8>,
+        timestamp: Timestamp,
+        now: Instant,
+    ) -> Self {
+        Self {
+            oseqno: SeqNo::ZERO,
+            timestamp,
+            frame_type,
+            subclass,
+            payload,
+            first_sent: now,
+            due: now,
+            interval: Duration::ZERO,
+            sent: 1,
+            echo: false,
+        }
     }
 }
 
@@ -539,5 +594,49 @@ mod tests {
             })
             .collect();
         assert_eq!(stamps, [0, 3, 6]);
+    }
+
+    #[test]
+    fn a_peer_that_acknowledges_nothing_fills_no_memory() {
+        let now = Instant::now();
+        let (mut ours, _) = pair(now);
+        for _ in 0..100 {
+            ours.send_echo(Command::Pong, Vec::new(), Timestamp::ZERO, now);
+        }
+        assert_eq!(ours.pending.len(), 1, "one echo at a time");
+        for _ in 0..100 {
+            ours.send(FrameType::Iax, Command::Ping, Vec::new(), now);
+        }
+        assert_eq!(ours.pending.len(), MAX_OUTSTANDING);
+        assert_eq!(
+            std::iter::from_fn(|| ours.poll_transmit()).count(),
+            MAX_OUTSTANDING
+        );
+        assert_eq!(ours.poll_timeout().unwrap().0, now);
+        assert!(ours.handle_timeout(now).is_err(), "the dialogue ends");
+        assert_eq!(ours.poll_timeout(), None);
+    }
+
+    #[test]
+    fn an_unproven_source_gets_one_datagram_for_one() {
+        let now = Instant::now();
+        let patience = Duration::from_secs(8);
+        let mut client = Reliable::new(CallNumber::from_bits(100), RetryPolicy::QUICK, now);
+        let mut server = Reliable::unproven(CallNumber::from_bits(200), patience, now);
+        let request = ping(&mut client, now);
+        let Ok(Frame::Full(frame)) = Frame::decode(&request) else {
+            panic!()
+        };
+        for receipt in [Receipt::Deliver, Receipt::Duplicate, Receipt::Duplicate] {
+            assert_eq!(server.receive(&frame, now), receipt);
+            if receipt == Receipt::Deliver {
+                server.send(FrameType::Iax, Command::RegAuth, Vec::new(), now);
+            }
+            let answer = server.poll_transmit().unwrap();
+            assert_eq!(answer[11], Command::RegAuth.get());
+            assert_eq!(server.poll_transmit(), None, "one for one");
+        }
+        assert!(server.handle_timeout(now + patience).is_err());
+        assert_eq!(server.poll_transmit(), None, "nothing unasked");
     }
 }

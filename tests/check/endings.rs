@@ -121,7 +121,6 @@ fn a_host_without_a_server_is_unreachable() {
     assert_eq!(reach["icmp"], "port unreachable");
     assert_eq!(report["measurements"]["registration"]["state"], "timeout");
     assert_eq!(ended.status, 2);
-    println!("no server: {:?}", ended.took);
     assert!(ended.took < Duration::from_secs(20), "{:?}", ended.took);
 
     let text = tool::run(&mut tool::with_secret(&line, SECRET), &site.near());

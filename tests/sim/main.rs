@@ -1,9 +1,11 @@
 //! The experiments against simulated NATs, links and servers, under one counted clock.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // in a test, a panic is the report
+#![allow(clippy::print_stdout)] // tables, for --nocapture
 
 mod lifetime;
 mod nat_table;
 mod registration;
+mod registration_hostile;
 mod stalls;
 mod support;

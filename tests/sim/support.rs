@@ -122,7 +122,6 @@ pub(crate) fn site(world: &mut World, nats: Vec<NatConfig>, loss: f64, number: u
             outbound: faults,
             inbound: faults,
             seed: number,
-            ..LinkConfig::default()
         },
         ..SiteConfig::default()
     })

@@ -83,11 +83,11 @@ pub(crate) fn datagrams(capture: &[u8]) -> Vec<&[u8]> {
 pub(crate) fn every_datagram() -> BTreeSet<Vec<u8>> {
     let golden = golden().into_iter().map(|golden| golden.datagram);
     let captures = captures();
-    let captured = captures
+    let recorded = captures
         .iter()
         .flat_map(|(_, capture)| datagrams(capture))
         .map(<[u8]>::to_vec);
-    golden.chain(captured).collect()
+    golden.chain(recorded).collect()
 }
 
 /// Reads a datagram through every accessor, prints all there is, and demands that what was accepted

@@ -99,8 +99,8 @@ fn commands_have_the_names_of_the_rfc() {
     let names = "NEW PING PONG ACK HANGUP REJECT ACCEPT AUTHREQ AUTHREP INVAL LAGRQ LAGRP REGREQ \
         REGAUTH REGACK REGREJ REGREL VNAK DPREQ DPREP DIAL TXREQ TXCNT TXACC TXREADY TXREL TXREJ QUELCH \
         UNQUELCH POKE PAGE MWI UNSUPPORT TRANSFER PROVISION FWDOWNL FWDATA TXMEDIA RTKEY CALLTOKEN";
-    let named: Vec<_> = (1..=40).map(|raw| Command::from(raw).to_string()).collect();
-    assert_eq!(named, names.split_whitespace().collect::<Vec<_>>());
+    let commands: Vec<_> = (1..=40).map(|raw| Command::from(raw).to_string()).collect();
+    assert_eq!(commands, names.split_whitespace().collect::<Vec<_>>());
     let unnumbered: Vec<_> = (0..=u8::MAX)
         .map(Command::from)
         .filter(|command| command.is_unnumbered())

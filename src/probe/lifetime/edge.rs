@@ -26,7 +26,9 @@ pub(super) struct Edge {
 
 /// Finds the edge of `samples`, which are in ascending order. A mapping is proven gone at the first of
 /// `misses` samples in a row that missed, above everything that was alive: one lost packet proves
-/// nothing. At the end of the samples fewer do, if they are all there are.
+/// nothing. Each sample has a socket and a mapping of its own, so that those that follow a miss are what
+/// confirms it; one that could not be measured confirms nothing, and the row begins anew behind it. At
+/// the end of the samples fewer do, if they are all there are.
 pub(super) fn find(samples: &[(Duration, Sample)], misses: usize) -> Edge {
     let last_alive = samples
         .iter()
@@ -51,13 +53,11 @@ pub(super) fn find(samples: &[(Duration, Sample)], misses: usize) -> Edge {
                     };
                 }
             }
-            Sample::Open => {
-                open = true;
+            Sample::Open | Sample::Unknown | Sample::Alive => {
+                open |= *sample == Sample::Open;
                 run = 0;
                 first = None;
             }
-            // What could not be measured neither proves nor disproves.
-            Sample::Unknown | Sample::Alive => {}
         }
     }
     let is_open = samples.iter().any(|(_, sample)| *sample == Sample::Open);
@@ -101,8 +101,11 @@ mod tests {
             // A lost answer below the edge is not the edge.
             ("aamaammm.", (Some(5), Some(6), true)),
             ("aammmaa..", (Some(7), None, false)),
-            // What was not measured does not count for either side.
-            ("aaaumumm.", (Some(3), Some(5), true)),
+            // What was not measured makes the edge wider, never earlier.
+            ("aaaumumm.", (Some(3), None, false)),
+            ("aaamuummm", (Some(3), Some(7), true)),
+            ("aaamummu", (Some(3), None, true)),
+            ("aaauumm", (Some(3), Some(6), true)),
             ("aaa.mmm..", (Some(3), Some(5), false)),
             ("aaaaaaa", (Some(7), None, true)),
             ("aaaaamm", (Some(5), Some(6), true)),
