@@ -187,7 +187,11 @@ impl Survey {
         }
         if self.config.mapping || self.config.sweep.is_some() {
             let config = MappingConfig {
-                socket: MAPPING_SOCKET,
+                // Without a registration the user's port is free for this.
+                socket: match self.config.credentials {
+                    Some(_) => MAPPING_SOCKET,
+                    None => REGISTRATION_SOCKET,
+                },
                 reflectors: self.reflectors(),
                 stun: self.config.stun.clone(),
                 again: MAPPING_AGAIN,
@@ -464,7 +468,10 @@ impl Machine for Survey {
                 if let Some(registration) = &mut self.registration {
                     registration.handle_input(input, now);
                 }
-                if let Some(mapping) = &mut self.registered_mapping {
+                for mapping in [&mut self.mapping, &mut self.registered_mapping]
+                    .into_iter()
+                    .flatten()
+                {
                     mapping.handle_input(input, now);
                 }
             }
