@@ -16,8 +16,10 @@ struct Change {
     peer: PeerAddr,
     before: MappedAddr,
     after: MappedAddr,
-    /// The most that can lie between the two looks.
+    /// The time between the two looks.
     within: Duration,
+    /// The looks were two registrations.
+    registrations: bool,
 }
 
 /// `inconsistent-nat` as critical where the mapping towards the provider changed within a refresh,
@@ -80,6 +82,14 @@ pub fn finding(evidence: &Evidence, context: &Context) -> Option<Finding> {
 
 /// The change in words.
 fn told(change: &Change) -> String {
+    if change.registrations {
+        return format!(
+            "it changed from {} to {} between two registrations {} apart",
+            change.before,
+            change.after,
+            seconds(change.within)
+        );
+    }
     format!(
         "{} saw the socket at {} and, within {}, at {}",
         change.peer,
@@ -110,6 +120,7 @@ fn changes(evidence: &Evidence, provider: PeerAddr) -> Vec<Change> {
                 before: before.mapped,
                 after: after.mapped,
                 within: after.at.saturating_sub(before.at),
+                registrations: after.via == MappingSource::Registrar,
             });
         }
     }
@@ -117,8 +128,7 @@ fn changes(evidence: &Evidence, provider: PeerAddr) -> Vec<Change> {
     changes
 }
 
-/// What the REGACKs of a series say; their times are not known, only that all lie within the
-/// series. Left out where the observations hold the same with their times.
+/// What the REGACKs of a series say. Left out where the observations hold the same.
 fn of_provider_registrations(
     evidence: &Evidence,
     observations: &[MappingObservation],
@@ -138,12 +148,13 @@ fn of_provider_registrations(
         .apparent
         .iter()
         .zip(registration.apparent.iter().skip(1))
-        .filter(|(before, after)| before != after)
-        .map(|(before, after)| Change {
+        .filter(|((_, before), (_, after))| before != after)
+        .map(|((earlier, before), (later, after))| Change {
             peer: provider,
             before: *before,
             after: *after,
-            within: registration.elapsed,
+            within: later.saturating_sub(*earlier),
+            registrations: true,
         })
         .collect()
 }
@@ -217,20 +228,31 @@ mod tests {
     fn the_apparent_address_may_drift() {
         let rows = [
             (vec![X, X], 10, None),
-            (vec![X, Y], 10, Some(FindingId::InconsistentNat)),
+            (vec![X, Y], 50, Some(FindingId::InconsistentNat)),
+            (vec![X, Y, Y], 50, Some(FindingId::InconsistentNat)),
             (vec![X, Y], 120, Some(FindingId::MappingChanged)),
         ];
-        for (apparent, elapsed, expected) in rows {
+        for (apparent, apart, expected) in rows {
             let evidence = Evidence {
                 registration: Some(RegistrationEvidence {
-                    apparent: apparent.iter().map(|address| mapped(address)).collect(),
-                    elapsed: Duration::from_secs(elapsed),
+                    apparent: (0..)
+                        .map(|place| Duration::from_secs(place * apart))
+                        .zip(apparent.iter().map(|address| mapped(address)))
+                        .collect(),
                     ..registered(60)
                 }),
                 ..Evidence::default()
             };
             let found = finding(&evidence, &context());
-            assert_eq!(found.map(|found| found.id), expected, "{apparent:?}");
+            assert_eq!(
+                found.as_ref().map(|found| found.id),
+                expected,
+                "{apparent:?}"
+            );
+            if let Some(found) = found {
+                let told = format!("between two registrations {apart} s apart");
+                assert!(found.because[0].contains(&told), "{found:?}");
+            }
         }
     }
 

@@ -8,6 +8,7 @@ use crate::{
         behaviour::Shape,
         evidence::{Evidence, LifetimeEvidence, RegistrationState, ShapeLifetime},
     },
+    proto::registration::reregister_after,
 };
 
 /// Below this share of the time, calls are lost often enough to be critical.
@@ -78,7 +79,7 @@ pub fn cycle(evidence: &Evidence, context: &Context) -> Option<Cycle> {
         .or(asterisk)?;
     Some(Cycle {
         refresh,
-        interval: interval(refresh),
+        interval: reregister_after(refresh),
         source,
     })
 }
@@ -127,7 +128,7 @@ pub fn finding(evidence: &Evidence, context: &Context) -> Option<Finding> {
         };
         (cycle.interval, severity, "the next one comes after")
     } else {
-        let assumed = interval(DEFAULT_REFRESH);
+        let assumed = reregister_after(DEFAULT_REFRESH);
         if dead >= assumed {
             return None;
         }
@@ -160,11 +161,6 @@ pub(super) fn exchange(evidence: &Evidence) -> Option<&ShapeLifetime> {
         .iter()
         .find(|(shape, _)| *shape == Shape::Exchange)
         .map(|(_, lifetime)| lifetime)
-}
-
-/// 5/6 of the refresh in whole seconds, at least one.
-fn interval(refresh: Duration) -> Duration {
-    Duration::from_secs((refresh.as_secs().saturating_mul(5) / 6).max(1))
 }
 
 fn because(

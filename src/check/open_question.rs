@@ -92,8 +92,9 @@ fn reachability(evidence: &Evidence, context: &Context) -> Option<Parts> {
                 seconds(alive)
             )),
             (None, None, _) => {
-                because.push(UNCLEAR.into());
-                do_this.push(AGAIN.into());
+                let (fact, remedy) = unclear(evidence);
+                because.push(fact);
+                do_this.push(remedy);
             }
         },
     }
@@ -118,6 +119,34 @@ fn reachability(evidence: &Evidence, context: &Context) -> Option<Parts> {
     ))
 }
 
+/// Why no idle mapping showed anything, and what may help.
+fn unclear(evidence: &Evidence) -> (String, String) {
+    let lifetime = evidence.lifetime.as_ref();
+    let refused = lifetime
+        .map(|lifetime| lifetime.refused)
+        .unwrap_or_default();
+    if refused.quota > 0 {
+        (
+            format!(
+                "the reflector refuses more mappings from this address ({} refused)",
+                refused.quota
+            ),
+            "wait some minutes, or measure with fewer mappings: --sockets 64".into(),
+        )
+    } else if refused.token > 0 {
+        (
+            format!(
+                "the reflector refused its own token {} times: this address changed, or the \
+                 reflector began anew",
+                refused.token
+            ),
+            AGAIN.into(),
+        )
+    } else {
+        (UNCLEAR.into(), AGAIN.into())
+    }
+}
+
 /// Why no lifetime was measured, and what would measure it.
 fn no_lifetime(evidence: &Evidence) -> (String, String) {
     match &evidence.reflector {
@@ -126,6 +155,10 @@ fn no_lifetime(evidence: &Evidence) -> (String, String) {
             "start the reflector on its host and let UDP port 4569 in: iax2-natcheck serve --bind \
              ADDRESS"
                 .into(),
+        ),
+        Some(reflector) if reflector.reflector == Some(false) => (
+            "the host named as reflector answers POKEs and nothing more: it is no reflector".into(),
+            "run iax2-natcheck serve there, or name a host that does: --reflector HOST".into(),
         ),
         _ => (
             "nobody outside helped to time idle mappings: the provider is no reflector, and no \
@@ -201,7 +234,7 @@ fn lifetime_open(evidence: &Evidence) -> Option<Parts> {
         return None;
     }
     let (fact, remedy) = match &evidence.lifetime {
-        Some(_) => (UNCLEAR.into(), AGAIN.into()),
+        Some(_) => unclear(evidence),
         None => no_lifetime(evidence),
     };
     Some((
@@ -218,7 +251,7 @@ mod tests {
         check::sample::{
             context, edge, exchange, healthy, mapping, outlived, reach, registered, seen,
         },
-        probe::evidence::ShapeLifetime,
+        probe::evidence::{LifetimeEvidence, ReachEvidence, Refusals, ShapeLifetime},
     };
 
     fn ask(question: Question, evidence: &Evidence) -> Option<Finding> {
@@ -295,6 +328,30 @@ mod tests {
                     ..timed(edge(29, 60))
                 },
                 &["--sockets 1024 --max-lifetime 75s"],
+            ),
+            (
+                "the reflector's quota is used up",
+                Evidence {
+                    registration: Some(registered(60)),
+                    lifetime: Some(LifetimeEvidence {
+                        refused: Refusals { quota: 7, token: 0 },
+                        ..exchange(ShapeLifetime::default(), 300)
+                    }),
+                    ..Evidence::default()
+                },
+                &["--sockets 64"],
+            ),
+            (
+                "the reflector is none",
+                Evidence {
+                    registration: Some(registered(60)),
+                    reflector: Some(ReachEvidence {
+                        reflector: Some(false),
+                        ..reach(5, 5)
+                    }),
+                    ..Evidence::default()
+                },
+                &["run iax2-natcheck serve there"],
             ),
             (
                 "nothing clear",

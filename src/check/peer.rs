@@ -1,8 +1,10 @@
 //! Does the provider answer at all, and if not, who says what?
 
+use std::collections::BTreeSet;
+
 use crate::{
     check::{Context, Finding, FindingId, Severity},
-    probe::evidence::{Evidence, ReachEvidence, RegistrationState},
+    probe::evidence::{Evidence, RegistrationState},
     proto::contract::Unreachable,
     types::PeerAddr,
 };
@@ -14,7 +16,7 @@ use crate::{
 #[must_use]
 pub fn finding(evidence: &Evidence, context: &Context) -> Option<Finding> {
     let reach = evidence.reach.as_ref()?;
-    if reach.sent == 0 || reach.received > 0 || registrar_answered(evidence) {
+    if reach.sent == 0 || reach.received > 0 || answered_otherwise(evidence, context.provider) {
         return None;
     }
     let provider = context.provider;
@@ -44,7 +46,7 @@ pub fn finding(evidence: &Evidence, context: &Context) -> Option<Finding> {
     } else if evidence.interrupted {
         return None;
     } else {
-        silence(sent, provider, evidence.reflector.as_ref())
+        silence(sent, provider, others(evidence, provider))
     };
     Some(Finding {
         id: FindingId::ProviderUnreachable,
@@ -55,12 +57,38 @@ pub fn finding(evidence: &Evidence, context: &Context) -> Option<Finding> {
     })
 }
 
-/// Whether anything but silence came of the registration.
-fn registrar_answered(evidence: &Evidence) -> bool {
-    evidence
-        .registration
-        .as_ref()
-        .is_some_and(|registration| registration.state != RegistrationState::Timeout)
+/// Whether the provider answered anything else than POKEs: a frame of the registration, the question for the
+/// mapping (as a reflector or with a bare PONG), Binding.
+fn answered_otherwise(evidence: &Evidence, provider: PeerAddr) -> bool {
+    let registrar = evidence.registration.as_ref().is_some_and(|registration| {
+        registration.state != RegistrationState::Timeout
+            || registration.call_token.is_some()
+            || registration.invals > 0
+    });
+    let is_reflector = evidence.reach.as_ref().and_then(|reach| reach.reflector);
+    let mapping = evidence.mapping.as_ref().is_some_and(|mapping| {
+        let mut observations = mapping.observations.iter();
+        observations.any(|seen| seen.peer == provider)
+    });
+    registrar || is_reflector.is_some() || mapping
+}
+
+/// How many others than the provider were asked at the same time, and how many of them answered.
+fn others(evidence: &Evidence, provider: PeerAddr) -> (usize, usize) {
+    let mut answered: BTreeSet<PeerAddr> = BTreeSet::new();
+    let mut silent: BTreeSet<PeerAddr> = BTreeSet::new();
+    if let Some(mapping) = &evidence.mapping {
+        answered.extend(mapping.observations.iter().map(|seen| seen.peer));
+        silent.extend(&mapping.unanswered);
+    }
+    let elsewhere = |peer: &&PeerAddr| peer.get().ip() != provider.get().ip();
+    let heard = answered.iter().filter(elsewhere).count();
+    let unheard = silent.difference(&answered).filter(elsewhere).count();
+    match &evidence.reflector {
+        Some(reflector) if reflector.received > 0 && heard == 0 => (unheard + 1, 1),
+        Some(reflector) if reflector.sent > 0 && heard + unheard == 0 => (1, 0),
+        _ => (heard + unheard, heard),
+    }
 }
 
 /// Title and remedies for an error that somebody reported.
@@ -122,32 +150,38 @@ fn explain(cause: Unreachable, provider: PeerAddr) -> (String, Vec<String>) {
 fn silence(
     sent: String,
     provider: PeerAddr,
-    reflector: Option<&ReachEvidence>,
+    others: (usize, usize),
 ) -> (String, Vec<String>, Vec<String>) {
     let port = provider.get().port();
     let mut because = vec![sent, "no ICMP error came either".into()];
     let mut do_this = vec![format!(
         "check that {provider} is the provider's address and port, and that its server runs"
     )];
-    match reflector {
-        Some(other) if other.received > 0 => {
+    match others {
+        (asked, answered @ 1..) => {
             because.push(format!(
-                "the reflector answered {} of {}, so UDP works from here",
-                other.received, other.sent
+                "{answered} of {asked} other hosts asked answered, so UDP works from here"
             ));
             do_this.push(format!(
                 "ask the provider whether UDP port {port} is filtered or your address is banned"
             ));
         }
-        Some(other) if other.sent > 0 => {
-            because
-                .push("the reflector does not answer either: the fault may be on this side".into());
+        (asked @ 1.., 0) => {
+            because.push(format!(
+                "nothing outside answered, {asked} asked besides: the cause is likely here, and the \
+                 provider may be well"
+            ));
             do_this.insert(
                 0,
+                "see that this host reaches the Internet at all, and that the WAN link is up"
+                    .into(),
+            );
+            do_this.insert(
+                1,
                 format!("let UDP to port {port} out on this host and on its router"),
             );
         }
-        _ => {
+        (0, _) => {
             because
                 .push("no other host was asked, so a fault on this side is not ruled out".into());
             do_this.push(format!(
@@ -166,7 +200,10 @@ fn silence(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::sample::{PROVIDER, context, peer, reach, registered};
+    use crate::{
+        check::sample::{PROVIDER, context, mapping, peer, reach, registered, seen},
+        probe::evidence::ReachEvidence,
+    };
 
     fn unanswered(change: impl FnOnce(&mut Evidence)) -> Option<Finding> {
         let mut evidence = Evidence {
@@ -247,7 +284,7 @@ mod tests {
         let rows = [
             (None, "no other host was asked"),
             (Some(reach(10, 10)), "UDP works from here"),
-            (Some(reach(10, 0)), "may be on this side"),
+            (Some(reach(10, 0)), "nothing outside answered"),
         ];
         for (reflector, fact) in rows {
             let found = unanswered(|evidence| evidence.reflector = reflector).unwrap();
@@ -260,7 +297,7 @@ mod tests {
 
     #[test]
     fn no_finding_where_somebody_answered_or_nobody_asked() {
-        let rows: [(&str, Evidence); 5] = [
+        let rows: [(&str, Evidence); 7] = [
             ("nothing done", Evidence::default()),
             (
                 "nothing sent",
@@ -281,6 +318,23 @@ mod tests {
                 Evidence {
                     reach: Some(reach(10, 0)),
                     registration: Some(registered(60)),
+                    ..Evidence::default()
+                },
+            ),
+            (
+                "POKEs are limited, the mapping was told",
+                Evidence {
+                    reach: Some(reach(10, 0)),
+                    ..mapping(&[seen(PROVIDER, "198.51.100.7:1", 0)])
+                },
+            ),
+            (
+                "a bare PONG to the question for the mapping",
+                Evidence {
+                    reach: Some(ReachEvidence {
+                        reflector: Some(false),
+                        ..reach(10, 0)
+                    }),
                     ..Evidence::default()
                 },
             ),

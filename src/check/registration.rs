@@ -41,7 +41,8 @@ pub fn finding(evidence: &Evidence, context: &Context) -> Option<Finding> {
         _ => vec![],
     };
     let (id, title, facts, do_this) = match state {
-        RegistrationState::Registered | RegistrationState::Released => return None,
+        RegistrationState::Registered => return renewals(seen?),
+        RegistrationState::Released => return None,
         RegistrationState::Rejected => rejected(user, seen),
         RegistrationState::TokenRefused => token_refused(context, seen),
         RegistrationState::AuthUnsupported => auth_unsupported(seen),
@@ -55,6 +56,41 @@ pub fn finding(evidence: &Evidence, context: &Context) -> Option<Finding> {
         title,
         because,
         do_this,
+    })
+}
+
+/// A warning where renewals failed again and again. One may have met a burst of loss.
+fn renewals(seen: &RegistrationEvidence) -> Option<Finding> {
+    let renewals = seen.renewals;
+    if renewals.failed_in_a_row < 2 {
+        return None;
+    }
+    let (id, what) = match renewals.failure? {
+        RegistrationState::Rejected => (FindingId::RegistrationRejected, "refused"),
+        RegistrationState::TokenRefused => (FindingId::TokenRefused, "refused the call token of"),
+        RegistrationState::AuthUnsupported => (
+            FindingId::AuthUnsupported,
+            "asked for another kind of proof in",
+        ),
+        RegistrationState::Timeout
+        | RegistrationState::Registered
+        | RegistrationState::Released => (FindingId::RegistrationTimeout, "did not answer"),
+    };
+    Some(Finding {
+        id,
+        severity: Severity::Warning,
+        title: format!(
+            "The registrar took the account {}, and then {what} {} renewals in a row",
+            seen.user, renewals.failed_in_a_row
+        ),
+        because: vec![
+            format!("of {} renewals {} failed", renewals.made, renewals.failed),
+            "until the next one succeeds, calls may go to an address that is no longer open".into(),
+        ],
+        do_this: vec![
+            "see whether the line loses packets at these times, and survey again".into(),
+            "else ask the provider whether it limits how often your address registers".into(),
+        ],
     })
 }
 
@@ -98,8 +134,8 @@ fn token_refused(context: &Context, seen: Option<&RegistrationEvidence>) -> Part
     let got_token = seen.and_then(|registration| registration.call_token);
     if got_token == Some(false) {
         because.push(
-            "no token had been given out: the limit of call numbers for this address is used up, \
-             or the registrar wants a token but does not offer one"
+            "the refused request carried no token: the registrar requires one and did not offer it, \
+             or the limit of call numbers for this address is used up"
                 .into(),
         );
     } else {
@@ -240,7 +276,7 @@ mod tests {
     use super::*;
     use crate::{
         check::sample::{context, peer, reach, registered},
-        probe::evidence::AsteriskEvidence,
+        probe::evidence::{AsteriskEvidence, Renewals},
         proto::contract::Unreachable,
     };
 
@@ -292,6 +328,26 @@ mod tests {
             }));
         }
         assert_eq!(finding(&Evidence::default(), &context()), None);
+    }
+
+    #[test]
+    fn renewals_that_fail_are_a_warning_from_the_second_on() {
+        for (failed_in_a_row, expected) in [
+            (0, None),
+            (1, None),
+            (2, Some((FindingId::RegistrationTimeout, Severity::Warning))),
+        ] {
+            let found = ended(RegistrationState::Registered, |registration| {
+                registration.renewals = Renewals {
+                    made: 3,
+                    failed: failed_in_a_row,
+                    failed_in_a_row,
+                    failure: Some(RegistrationState::Timeout),
+                };
+            });
+            let found = found.map(|found| (found.id, found.severity));
+            assert_eq!(found, expected, "{failed_in_a_row}");
+        }
     }
 
     #[test]

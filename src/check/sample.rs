@@ -8,7 +8,8 @@ use crate::{
         behaviour::Shape,
         evidence::{
             Evidence, LifetimeEvidence, LifetimeMethod, MappingEvidence, MappingObservation,
-            MappingSource, ReachEvidence, RegistrationEvidence, RegistrationState, ShapeLifetime,
+            MappingSource, ReachEvidence, Refusals, RegistrationEvidence, RegistrationState,
+            Renewals, ShapeLifetime,
         },
     },
     types::{LocalAddr, MappedAddr, PeerAddr},
@@ -65,7 +66,7 @@ pub(crate) fn registered(refresh: u64) -> RegistrationEvidence {
         offered_methods: Some(2),
         refresh: Some(Duration::from_secs(refresh)),
         assumed_refresh: None,
-        apparent: vec![mapped("198.51.100.7:4569")],
+        apparent: vec![(Duration::from_millis(31), mapped("198.51.100.7:4569"))],
         local: Some(local("192.168.1.10:40123")),
         call_token: Some(true),
         cause: None,
@@ -74,6 +75,7 @@ pub(crate) fn registered(refresh: u64) -> RegistrationEvidence {
         unreachable: None,
         invals: 0,
         answered_from: None,
+        renewals: Renewals::default(),
     }
 }
 
@@ -85,6 +87,7 @@ pub(crate) fn exchange(lifetime: ShapeLifetime, longest: u64) -> LifetimeEvidenc
         elapsed: Duration::from_secs(longest),
         mappings: 60,
         controls: (20, 20),
+        refused: Refusals::default(),
         longest: Duration::from_secs(longest),
     }
 }

@@ -8,6 +8,7 @@ use iax2_natcheck::{
     net::resolve::{Service, Target},
     os::asterisk::{self, RegistryEntry},
     probe::evidence::{AsteriskEvidence, Evidence},
+    proto::registration::reregister_after,
 };
 
 use crate::cli::{
@@ -47,14 +48,9 @@ pub(crate) fn run(args: &ProviderArgs, common: &Common, progress: &Progress) -> 
             });
         let registers = credentials.is_some();
         if let Some(credentials) = &credentials {
-            let line = format!(
-                "Note: this registers as {}. A PBX that uses the account is unreachable until its own next \
-                 registration moves the account back; --asterisk, on the PBX itself, registers nothing.",
-                credentials.user
-            );
-            survey::tell(common, progress, &line);
+            survey::warn_of_moving(&credentials.user, common, progress);
         }
-        let mut config = survey::config(args, provider).await?;
+        let mut config = survey::config(args, provider).await;
         config.credentials = credentials;
         let mut evidence = survey::run(config, args, common, progress).await?;
         evidence.asterisk = asterisk.map(into_evidence);
@@ -74,7 +70,7 @@ pub(crate) fn run(args: &ProviderArgs, common: &Common, progress: &Progress) -> 
             let line = format!(
                 "Note: a PBX that registers as {user} has the account back with its next registration, \
                  within {} s; `asterisk -rx 'iax2 reload'` on the PBX makes it at once.",
-                refresh.as_secs() * 5 / 6
+                reregister_after(refresh).as_secs()
             );
             survey::tell(common, progress, &line);
         }

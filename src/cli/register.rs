@@ -29,8 +29,11 @@ pub(crate) fn run(args: &RegisterArgs, common: &Common, progress: &Progress) -> 
     };
     block_on(async {
         let provider = survey::address(target, Service::IAX2, provider_args.bind).await?;
-        let mut config = survey::config(provider_args, provider).await?;
+        let mut config = survey::config(provider_args, provider).await;
         let user = credentials.user.clone();
+        if !args.release {
+            survey::warn_of_moving(&user, common, progress);
+        }
         config.credentials = Some(credentials);
         config.reach = false;
         config.mapping = false;

@@ -6,18 +6,28 @@ use std::{
     net::SocketAddr,
     ops::ControlFlow,
     path::Path,
-    time::{Instant, SystemTime},
+    pin::pin,
+    time::{Duration, Instant, SystemTime},
 };
 
 use anyhow::{Context as _, Result, bail};
 use iax2_natcheck::{
     config::users,
-    net::{clock, drive::drive, sockets::Sockets, stop::Stopper, udp::Ground},
-    probe::provider::{Provider, ProviderConfig},
+    net::{
+        clock,
+        drive::{Ended, drive},
+        sockets::Sockets,
+        stop::Stopper,
+        udp::Ground,
+    },
+    probe::{
+        provider::{Provider, ProviderConfig},
+        reflector::ReflectorCounts,
+    },
     proto::{
         contract::SocketKey,
-        endpoint::{self, EndpointConfig},
-        registrar::{RegistrarConfig, RegistrarEvent},
+        endpoint::{self, EndpointConfig, EndpointCounts},
+        registrar::{Refusal, Registrar, RegistrarConfig, RegistrarCounts, RegistrarEvent},
         reliable::RetryPolicy,
         token::{TokenKey, Tokens, WallClock},
     },
@@ -28,6 +38,9 @@ use crate::cli::{
     args::{Common, ServeArgs, serve::Profile},
     runtime::block_on,
 };
+
+/// What anybody can make happen as often as he likes is logged in sum, once in this time.
+const PERIOD: Duration = Duration::from_secs(10);
 
 /// Serves until SIGINT, SIGTERM or the time limit.
 ///
@@ -77,16 +90,28 @@ pub(crate) fn run(args: &ServeArgs, common: &Common) -> Result<u8> {
             tracing::info!("listening on {local}");
         }
         tracing::info!("{registers} accounts, reflector ready");
-        drive(
-            &mut provider,
-            &mut sockets,
-            |event, _| {
-                log(&event);
+        let mut stop = pin!(stopper.wait(common.timeout));
+        let mut period = Period::default();
+        loop {
+            let pause = async {
+                tokio::select! {
+                    _ = &mut stop => true,
+                    () = tokio::time::sleep(PERIOD) => false,
+                }
+            };
+            let refusals = &mut period.refusals;
+            let on_event = |event, _| {
+                log(&event, refusals);
                 ControlFlow::<()>::Continue(())
-            },
-            stopper.wait(common.timeout),
-        )
-        .await?;
+            };
+            let ended = drive(&mut provider, &mut sockets, on_event, pause).await?;
+            for line in period.sum_up(&provider) {
+                tracing::info!("{line}");
+            }
+            if !matches!(ended, Ended::Stopped(false)) {
+                break;
+            }
+        }
         farewell(&provider, &sockets, now);
         Ok(0)
     })
@@ -146,7 +171,7 @@ fn token_key(path: Option<&Path>) -> Result<TokenKey> {
     TokenKey::from_file(&content).map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))
 }
 
-fn log(event: &RegistrarEvent) {
+fn log(event: &RegistrarEvent, refusals: &mut BTreeMap<Refusal, u64>) {
     match event {
         RegistrarEvent::Registered {
             user,
@@ -165,12 +190,83 @@ fn log(event: &RegistrarEvent) {
         RegistrarEvent::Released { user } => tracing::info!("{user} gave its registration up"),
         RegistrarEvent::Expired { user } => tracing::info!("the registration of {user} expired"),
         RegistrarEvent::Refused { user, peer, why } => {
-            tracing::info!("refused {user} at {peer}: {why}");
+            tracing::debug!("refused {user} at {peer}: {why}");
+            *refusals.entry(*why).or_default() += 1;
         }
         RegistrarEvent::Reachable { user, round_trip } => {
             tracing::debug!("{user} answers after {} ms", round_trip.as_millis());
         }
         RegistrarEvent::Unreachable { user } => tracing::info!("{user} does not answer"),
+    }
+}
+
+/// What happened since the last summary.
+#[derive(Default)]
+struct Period {
+    refusals: BTreeMap<Refusal, u64>,
+    before: (EndpointCounts, ReflectorCounts, RegistrarCounts),
+}
+
+impl Period {
+    /// A line for the registrar and one for the reflector, where there is something to say; the next
+    /// period begins.
+    fn sum_up(&mut self, provider: &Provider) -> Vec<String> {
+        let (endpoint, reflector) = provider.counts();
+        let registrar = provider
+            .endpoint()
+            .registrar()
+            .map(Registrar::counts)
+            .unwrap_or_default();
+        let refusals = std::mem::take(&mut self.refusals);
+        let (endpoint_before, reflector_before, registrar_before) =
+            std::mem::replace(&mut self.before, (endpoint, reflector, registrar));
+        let registrations: Vec<String> = refusals
+            .iter()
+            .map(|(why, count)| (*count, format!("refused: {why}")))
+            .chain([
+                (
+                    registrar.odd - registrar_before.odd,
+                    "dropped: numbers that no first request has".to_owned(),
+                ),
+                (
+                    registrar.unproven - registrar_before.unproven,
+                    "challenged without a call token".to_owned(),
+                ),
+                (
+                    (registrar.limited + endpoint.limited)
+                        - (registrar_before.limited + endpoint_before.limited),
+                    "not answered, over a rate limit".to_owned(),
+                ),
+            ])
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, what)| format!("{count} {what}"))
+            .collect();
+        let asked = [
+            (reflector.clients - reflector_before.clients, "new clients"),
+            (reflector.hellos - reflector_before.hellos, "greetings"),
+            (reflector.asks - reflector_before.asks, "probes"),
+            (reflector.refused - reflector_before.refused, "refused"),
+            (
+                reflector.limited - reflector_before.limited,
+                "over a rate limit",
+            ),
+        ];
+        let is_idle = asked.iter().all(|(count, _)| *count == 0);
+        let asked = asked.map(|(count, what)| format!("{count} {what}"));
+        let seconds = PERIOD.as_secs();
+        (!registrations.is_empty())
+            .then(|| {
+                format!(
+                    "requests in the last {seconds} s: {}",
+                    registrations.join(", ")
+                )
+            })
+            .into_iter()
+            .chain(
+                (!is_idle)
+                    .then(|| format!("reflector in the last {seconds} s: {}", asked.join(", "))),
+            )
+            .collect()
     }
 }
 
@@ -188,4 +284,44 @@ fn farewell(provider: &Provider, sockets: &Sockets, began: Instant) {
         endpoint.malformed,
         sockets.dropped(),
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_period_is_summed_up_once() {
+        let now = clock::now();
+        let clock = WallClock {
+            at: now,
+            says: SystemTime::UNIX_EPOCH,
+        };
+        let config = ProviderConfig {
+            endpoint: EndpointConfig {
+                registrar: None,
+                profile: endpoint::Profile::Asterisk,
+                seed: [1; 32],
+            },
+            tokens: Tokens::for_probes(TokenKey::new([1; 16]), clock),
+            sockets: BTreeMap::new(),
+            seed: [2; 32],
+        };
+        let provider = Provider::new(config, now);
+        let mut period = Period::default();
+        assert_eq!(period.sum_up(&provider), [""; 0], "nothing happened");
+        for _ in 0..1000 {
+            let refused = RegistrarEvent::Refused {
+                user: "mallory".to_owned(),
+                peer: PeerAddr::new(([192, 0, 2, 1], 4569).into()),
+                why: Refusal::Credentials,
+            };
+            log(&refused, &mut period.refusals);
+        }
+        assert_eq!(
+            period.sum_up(&provider),
+            ["requests in the last 10 s: 1000 refused: wrong secret, or no such account"]
+        );
+        assert_eq!(period.sum_up(&provider), [""; 0], "that was before");
+    }
 }

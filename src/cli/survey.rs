@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, bail};
 use iax2_natcheck::{
     check::{self, Context, Question},
     net::{
-        clock,
+        NetError, clock,
         drive::{Ended, drive},
         open_files,
         resolve::{Dns, Service, Target, resolve},
@@ -129,21 +129,24 @@ pub(crate) fn credentials(args: &ProviderArgs) -> Result<Option<Credentials>> {
 }
 
 /// The survey that the options ask for; the command takes out what it does not want.
-///
-/// # Errors
-///
-/// Where a reflector or STUN server has no address.
-pub(crate) async fn config(args: &ProviderArgs, provider: PeerAddr) -> Result<SurveyConfig> {
+pub(crate) async fn config(args: &ProviderArgs, provider: PeerAddr) -> SurveyConfig {
     let bind = Some(args.bind.unwrap_or(provider.get().ip()));
-    let reflector = match &args.reflector {
-        Some(target) => Some(address(target, Service::IAX2, bind).await?),
-        None => None,
-    };
+    // A helper that cannot be found leaves a question open; the others are still worth asking.
+    let mut reflector = None;
+    if let Some(target) = &args.reflector {
+        match address(target, Service::IAX2, bind).await {
+            Ok(address) => reflector = Some(address),
+            Err(error) => tracing::warn!("going on without the reflector: {error}"),
+        }
+    }
     let mut stun = Vec::new();
     for target in &args.stun {
-        stun.push(address(target, Service::STUN, bind).await?);
+        match address(target, Service::STUN, bind).await {
+            Ok(address) => stun.push(address),
+            Err(error) => tracing::warn!("going on without this STUN server: {error}"),
+        }
     }
-    Ok(SurveyConfig {
+    SurveyConfig {
         reflector,
         stun,
         refresh: args.refresh.unwrap_or(Duration::from_secs(60)),
@@ -154,7 +157,7 @@ pub(crate) async fn config(args: &ProviderArgs, provider: PeerAddr) -> Result<Su
             ..SweepPlan::default()
         }),
         ..SurveyConfig::new(provider, rand::random())
-    })
+    }
 }
 
 /// Runs a survey on this host. Ctrl-C, SIGTERM and the time limit end it early; what was found until then
@@ -164,14 +167,14 @@ pub(crate) async fn config(args: &ProviderArgs, provider: PeerAddr) -> Result<Su
 ///
 /// Where no socket can be opened.
 pub(crate) async fn run(
-    config: SurveyConfig,
+    mut config: SurveyConfig,
     args: &ProviderArgs,
     common: &Common,
     progress: &Progress,
 ) -> Result<Evidence> {
     let provider = config.provider;
-    if config.sweep.is_some() {
-        open_files::raise(u64::from(args.sockets) * 2 + 64)?;
+    if let Some(sweep) = &mut config.sweep {
+        sweep.budget = affordable(sweep.budget);
     }
     let mut sockets = Sockets::client(Ground::host(), args.bind);
     if let Some(port) = args.local_port {
@@ -211,6 +214,28 @@ pub(crate) async fn run(
         .await?;
     }
     Ok(survey.evidence())
+}
+
+/// As many mappings at once as the limit of open files lets this process have, at most `budget`. Retries
+/// on fresh ports may need as many sockets again.
+fn affordable(budget: usize) -> usize {
+    const OTHERS: usize = 64;
+    let wanted = budget.saturating_mul(2).saturating_add(OTHERS);
+    match open_files::raise(u64::try_from(wanted).unwrap_or(u64::MAX)) {
+        Ok(()) => budget,
+        Err(NetError::OpenFiles { hard, .. }) => {
+            let hard = usize::try_from(hard).unwrap_or(usize::MAX);
+            let budget = (hard.saturating_sub(2 * OTHERS) / 2).max(3);
+            tracing::warn!(
+                "the limit of open files allows {budget} mappings at once; the sweep takes longer"
+            );
+            budget
+        }
+        Err(error) => {
+            tracing::warn!("{error}");
+            budget
+        }
+    }
 }
 
 /// Shows on the progress bar what is being done.
@@ -273,6 +298,15 @@ pub(crate) fn report(
     progress.finish();
     output::report(&report, common)?;
     Ok(report::status(&report))
+}
+
+/// Says, before a registration, what it does to a PBX that uses the same account.
+pub(crate) fn warn_of_moving(user: &str, common: &Common, progress: &Progress) {
+    let line = format!(
+        "Note: this registers as {user}. A PBX that uses the account is unreachable until its own next \
+         registration moves the account back; check --asterisk, on the PBX itself, registers nothing."
+    );
+    tell(common, progress, &line);
 }
 
 /// One line to the user that is no part of the report.

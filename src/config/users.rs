@@ -2,6 +2,9 @@
 //!
 //! An account without a secret and a key says `auth = []`: it registers unchallenged. Paths are
 //! relative to the users file.
+//!
+//! `call_token = "optional"` is for clients from before 2009: a request without a token, whose address may be
+//! forged, is then answered by one challenge, up to 15 octets longer than it, and by no more.
 
 use std::{
     collections::BTreeMap,
@@ -30,7 +33,7 @@ secret = "s3cret"          # or secret_file, or rsa_public_key: PEM, or a file
 auth = ["md5"]             # md5, rsa, plaintext; unless given, what there is
 refresh = "60s"            # granted; 60s unless given
 qualify = "60s"            # POKEs towards the account; none unless given
-call_token = "required"    # unless given; or "optional"
+call_token = "required"    # unless given; or "optional": forged requests are challenged too
 encryption = "optional"    # or "required"; "off" unless given
 trunk = true               # false unless given
 "#;
@@ -164,6 +167,7 @@ fn account(place: Place<'_>, name: String, table: Spanned<Table>) -> Result<Acco
             )));
         }
     }
+    let call_token = call_token(place, &name, &table, &methods)?;
     let encryption = match &table.encryption {
         Some(value) => word(
             place,
@@ -198,21 +202,37 @@ fn account(place: Place<'_>, name: String, table: Spanned<Table>) -> Result<Acco
             .as_ref()
             .map(|value| period(place, "qualify", value))
             .transpose()?,
-        call_token: match &table.call_token {
-            Some(value) => word(
-                place,
-                "call_token",
-                value,
-                &[
-                    ("required", CallTokenRule::Required),
-                    ("optional", CallTokenRule::Optional),
-                ],
-            )?,
-            None => CallTokenRule::Required,
-        },
+        call_token,
         encryption,
         trunk: table.trunk.unwrap_or(false),
     })
+}
+
+/// Whether a token is asked for; where neither token nor secret were, nothing would prove an address.
+fn call_token(
+    place: Place<'_>,
+    name: &str,
+    table: &Table,
+    methods: &[Method],
+) -> Result<CallTokenRule, ConfigError> {
+    let Some(value) = &table.call_token else {
+        return Ok(CallTokenRule::Required);
+    };
+    let known = [
+        ("required", CallTokenRule::Required),
+        ("optional", CallTokenRule::Optional),
+    ];
+    let rule = word(place, "call_token", value, &known)?;
+    if rule == CallTokenRule::Optional && methods.is_empty() {
+        return Err(place.at(
+            value,
+            &format!(
+                "account {name} has auth = [] and call_token = \"optional\": anybody could register \
+                 any address that is not theirs; set call_token = \"required\", or give a secret"
+            ),
+        ));
+    }
+    Ok(rule)
 }
 
 fn secret(place: Place<'_>, table: &Table) -> Result<Option<SecretString>, ConfigError> {
@@ -490,6 +510,11 @@ mod tests {
                 "[alice]\nauth = []\nencryption = \"required\"",
                 1,
                 "requires encryption",
+            ),
+            (
+                "[open]\nauth = []\ncall_token = \"optional\"",
+                3,
+                "set call_token = \"required\"",
             ),
             ("alice = 1", 1, "invalid type: integer"),
         ];

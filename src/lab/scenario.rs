@@ -6,6 +6,7 @@
 use std::{net::Ipv4Addr, time::Duration};
 
 use super::network::{Network, Ports, Router, SECOND_SERVER, SERVER};
+use crate::proto::registration::reregister_after;
 
 /// The name of the scenario that is shown when none is asked for.
 pub const DEFAULT: &str = "short-timeout";
@@ -50,8 +51,8 @@ impl Scenario {
 
     /// How often a client registers again: 5/6 of the refresh, as Asterisk does.
     #[must_use]
-    pub fn cycle(&self) -> Duration {
-        self.refresh * 5 / 6
+    pub const fn cycle(&self) -> Duration {
+        reregister_after(self.refresh)
     }
 }
 
@@ -82,7 +83,8 @@ pub fn all() -> Vec<Scenario> {
         Scenario {
             name: DEFAULT,
             summary: "a NAT that forgets the mapping between two registrations: calls get lost in the gap",
-            network: Network::behind([Router::masquerade(6, 12)]),
+            network: Network::behind([Router::masquerade(6, 11)]),
+            max_lifetime: Duration::from_secs(13),
             findings: &["short-mapping-timeout"],
             reachable: 0.6,
             ..base.clone()
@@ -104,7 +106,7 @@ pub fn all() -> Vec<Scenario> {
         },
         Scenario {
             name: "double-nat",
-            summary: "two NATs in a row, the home router and the carrier",
+            summary: "two NATs in a row, the home router's and the carrier's, both of them sound",
             network: Network::behind([Router::masquerade(13, 14), sound]),
             ..base.clone()
         },

@@ -70,7 +70,7 @@ pub enum RegistrationState {
 pub struct RegistrationEvidence {
     /// The account.
     pub user: String,
-    /// How the last one ended.
+    /// How the first one ended.
     pub state: RegistrationState,
     /// The method that the registrar accepted: `none`, `plaintext`, `md5` or `rsa`.
     pub auth: Option<&'static str>,
@@ -80,8 +80,8 @@ pub struct RegistrationEvidence {
     pub refresh: Option<Duration>,
     /// The refresh the user told us to judge with, instead of the granted one.
     pub assumed_refresh: Option<Duration>,
-    /// Our address as each REGACK gave it, in order.
-    pub apparent: Vec<MappedAddr>,
+    /// Our address as each REGACK gave it, in order, and when that came, since the survey began.
+    pub apparent: Vec<(Duration, MappedAddr)>,
     /// The local address registered from.
     pub local: Option<LocalAddr>,
     /// A CALLTOKEN came in answer to the first request.
@@ -98,6 +98,21 @@ pub struct RegistrationEvidence {
     pub invals: u32,
     /// A frame of this registration came from another address than the registrar's.
     pub answered_from: Option<PeerAddr>,
+    /// How the renewals of a registration that was taken went.
+    pub renewals: Renewals,
+}
+
+/// How the renewals of one registration went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Renewals {
+    /// Renewals that came to an end.
+    pub made: u32,
+    /// How many of them failed.
+    pub failed: u32,
+    /// The most that failed in a row: one may be a lost packet too many, two are not.
+    pub failed_in_a_row: u32,
+    /// How the last one that failed ended.
+    pub failure: Option<RegistrationState>,
 }
 
 /// One line of `iax2 show registry` on this host.
@@ -186,8 +201,19 @@ pub struct LifetimeEvidence {
     pub mappings: u32,
     /// Control probes sent and answered during the sweep.
     pub controls: (u32, u32),
+    /// Mappings that the answerer would not answer.
+    pub refused: Refusals,
     /// The longest idle time tried.
     pub longest: Duration,
+}
+
+/// Requests that the answerer refused, by its reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Refusals {
+    /// Too many answers were pending for this address.
+    pub quota: u32,
+    /// The token was not good for this address, or no longer.
+    pub token: u32,
 }
 
 /// The edge of one shape.

@@ -30,12 +30,13 @@ use self::{
     candidate::Candidate,
     control::Controls,
     edge::Sample,
+    greeting::Proof,
     passes::{Passes, Plan},
 };
 use crate::{
     probe::{
         behaviour::Shape,
-        evidence::{LifetimeEvidence, LifetimeMethod, ShapeLifetime},
+        evidence::{LifetimeEvidence, LifetimeMethod, Refusals, ShapeLifetime},
         reflector::MAX_DELAY,
     },
     proto::{
@@ -79,7 +80,7 @@ pub enum LifetimeEvent {
     },
     /// The sweep is over.
     Finished,
-    /// The answerer did not answer the greeting; nothing was measured.
+    /// The answerer did not answer the greeting, or not where it was told to; nothing was measured.
     NoAnswerer,
 }
 
@@ -102,6 +103,11 @@ pub struct Lifetime {
     born: Instant,
     token: [u8; TOKEN_LENGTH],
     round_trip: Duration,
+    /// The greetings that were not answered yet, and when they left.
+    greetings: VecDeque<(u32, Instant)>,
+    /// The answerer is known to answer the mapping it is told to.
+    is_proven: bool,
+    refused: Refusals,
     phase: Phase,
     passes: Passes,
     plan: Plan,
@@ -126,9 +132,10 @@ pub struct Lifetime {
 enum Phase {
     Greeting {
         due: Instant,
-        sent_at: Instant,
         transmissions: u8,
     },
+    /// A STUN server is asked for an answer to a mapping that is not left idle.
+    Proving(Proof),
     Sweeping,
     Over,
 }
@@ -140,7 +147,7 @@ const COPIES_LOSSY: u8 = 6;
 /// Time between copies.
 const SPACING: Duration = Duration::from_millis(100);
 /// A stream's second packet leaves so long after the first: Linux and its like demand more than 2 s.
-const WARM_UP: Duration = Duration::from_millis(2200);
+const WARM_UP: Duration = Duration::from_millis(2100);
 
 impl Lifetime {
     /// Begins: the greeting of the answerer is the first transmit.
@@ -157,9 +164,11 @@ impl Lifetime {
             born: now,
             token: [0; TOKEN_LENGTH],
             round_trip: Duration::ZERO,
+            greetings: VecDeque::new(),
+            is_proven: !config.answerer.keeps_no_delay(),
+            refused: Refusals::default(),
             phase: Phase::Greeting {
                 due: now,
-                sent_at: now,
                 transmissions: 0,
             },
             passes,
@@ -197,6 +206,11 @@ impl Lifetime {
         }
     }
 
+    /// Takes note of what is known by now of the path's loss.
+    pub const fn note_loss(&mut self, lossy: bool) {
+        self.config.lossy = lossy;
+    }
+
     /// Whether the sweep is over.
     #[must_use]
     pub fn is_finished(&self) -> bool {
@@ -213,7 +227,7 @@ impl Lifetime {
                 .config
                 .shapes
                 .iter()
-                .filter_map(|shape| self.passes.edge(*shape).alive)
+                .filter_map(|shape| self.passes.proven(*shape).alive)
                 .max(),
         }
     }
@@ -230,7 +244,7 @@ impl Lifetime {
             .iter()
             .map(|shape| {
                 let samples = self.passes.samples(*shape);
-                let edge = self.passes.edge(*shape);
+                let edge = self.passes.proven(*shape);
                 let lifetime = ShapeLifetime {
                     alive: edge.alive,
                     dead: edge.dead,
@@ -263,6 +277,7 @@ impl Lifetime {
             elapsed: self.last_packet.saturating_duration_since(self.born),
             mappings: self.mappings,
             controls: (self.controls.sent, self.controls.received),
+            refused: self.refused,
             longest: self.config.longest,
         })
     }
@@ -270,7 +285,7 @@ impl Lifetime {
     /// One answer after inbound traffic alone proves that it refreshes; two misses, that it does not.
     /// They tell something only where the mapping would be gone without that traffic.
     fn inbound_refreshes(&self) -> Option<bool> {
-        let dead = self.passes.edge(Shape::Exchange).dead?;
+        let dead = self.passes.proven(Shape::Exchange).dead?;
         let votes = |wanted| {
             let decisive = self
                 .seconds
@@ -371,6 +386,11 @@ impl Machine for Lifetime {
         {
             self.greet(transmissions, now);
         }
+        if let Phase::Proving(proof) = self.phase
+            && proof.due <= now
+        {
+            self.prove(proof.tries, now);
+        }
         if self.controls.next.is_some_and(|due| due <= now) {
             self.send_control(now);
         }
@@ -402,6 +422,7 @@ impl Machine for Lifetime {
     fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
         let greeting = match self.phase {
             Phase::Greeting { due, .. } => Some((due, "greet the answerer again")),
+            Phase::Proving(proof) => Some((proof.due, "see whether RESPONSE-PORT works")),
             Phase::Sweeping | Phase::Over => None,
         };
         let control = self.controls.next.map(|due| (due, "send a control probe"));

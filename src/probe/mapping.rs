@@ -38,7 +38,7 @@ use crate::{
 pub struct MappingConfig {
     /// The socket that is looked at.
     pub socket: SocketKey,
-    /// A reflector, or a provider that may be one.
+    /// Reflectors, or providers that may be one; the first that answers is preferred.
     pub reflectors: Vec<PeerAddr>,
     /// STUN servers.
     pub stun: Vec<PeerAddr>,
@@ -163,7 +163,8 @@ impl Mapping {
             })
     }
 
-    /// A STUN server with a second address, and that address.
+    /// A STUN server with a second address that follows RFC 5780, and that address. Only such a one can be
+    /// told where to answer to; CHANGED-ADDRESS of older servers promises nothing of the kind.
     #[must_use]
     pub const fn stun_alternate(&self) -> Option<(PeerAddr, PeerAddr)> {
         self.stun_alternate
@@ -247,8 +248,9 @@ impl Mapping {
         question.state = QuestionState::Answered;
         if was_open {
             self.observe(peer, mapped, MappingSource::Reflector, now);
-            self.reflector.get_or_insert(ReflectorFound { peer });
-            if !self.settled && self.config.reflectors.contains(&peer) {
+            let alternates_known = self.reflector.is_some();
+            self.prefer(peer);
+            if !self.settled && !alternates_known && self.config.reflectors.contains(&peer) {
                 let (ip, port) = (peer.get().ip(), peer.get().port());
                 let alternates = [
                     other_port.map(|port| SocketAddr::new(ip, port)),
@@ -264,6 +266,19 @@ impl Mapping {
             }
         }
         self.settle(now);
+    }
+
+    /// Takes note of a reflector that answered; what was named first goes before what answered first.
+    fn prefer(&mut self, peer: PeerAddr) {
+        let place = |wanted: PeerAddr| {
+            let mut named = self.config.reflectors.iter();
+            named.position(|named| *named == wanted)
+        };
+        let Some(new) = place(peer) else { return };
+        let known = self.reflector.and_then(|found| place(found.peer));
+        if known.is_none_or(|known| new < known) {
+            self.reflector = Some(ReflectorFound { peer });
+        }
     }
 
     fn handle_stun(&mut self, message: &stun::Message, source: PeerAddr, now: Instant) {
@@ -294,7 +309,9 @@ impl Mapping {
                 .filter(|other| other.get().ip() != peer.get().ip())
             {
                 Some(other) => {
-                    self.stun_alternate.get_or_insert((peer, other));
+                    if message.knows_rfc5780 {
+                        self.stun_alternate.get_or_insert((peer, other));
+                    }
                     let (ip, port) = (peer.get().ip(), peer.get().port());
                     for address in [
                         SocketAddr::new(other.get().ip(), port),

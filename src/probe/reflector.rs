@@ -2,7 +2,8 @@
 //! time to live that it is asked for.
 //!
 //! Nothing is remembered of an address before a token has proven it, and what is remembered afterwards
-//! is bounded: see the constants.
+//! is bounded: see the constants. A client may ask for many answers by one request, so that delayed answers
+//! are charged when they are asked for, to the IPv4 address or the IPv6 /64 that they go to.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -15,7 +16,7 @@ use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use crate::{
     probe::message::{Answer, AnswerFrom, Ask, MAX_STATUS, Nonce, Refused, Request},
     proto::{
-        admission::{Rate, RateLimit},
+        admission::{Rate, RateLimit, source_prefix},
         contract::{SocketKey, Transmit, earlier},
         registrar::Arrival,
         stateless,
@@ -32,12 +33,17 @@ use crate::{
 
 /// The longest delay of an answer.
 pub const MAX_DELAY: Duration = Duration::from_secs(900);
-/// Delayed answers that may be pending for one address.
+/// Delayed answers that may be pending for one client.
 pub const MAX_PENDING: usize = 1024;
 /// Delayed answers that may be pending in all.
 const MAX_PENDING_TOTAL: usize = 262_144;
 /// How often a delayed answer is sent at most.
 const MAX_REPEATS: u8 = 8;
+/// Delayed answers, every repeat counted, that one client may ask for a second in the long run. A whole
+/// sweep, whose answers spread over minutes, is asked for within seconds: as many as may be pending, at once.
+const ANSWERS: Rate = Rate::per_second(2_000).with_burst(8_192);
+/// The same for all clients together.
+const ANSWERS_TOTAL: Rate = Rate::per_second(50_000);
 /// Time between repeats, at least.
 const MIN_SPACING: Duration = Duration::from_millis(20);
 /// Time between repeats, at most.
@@ -46,15 +52,17 @@ const MAX_SPACING: Duration = Duration::from_secs(1);
 const MAX_TTL: u8 = 64;
 /// How long an arrival is remembered for STATUS.
 const MEMORY: Duration = Duration::from_secs(30);
-/// Arrivals remembered for one address: of requests that are not answered at once, the only ones that
+/// Arrivals remembered for one client: of requests that are not answered at once, the only ones that
 /// STATUS is needed for.
 const MAX_ARRIVALS: usize = 512;
-/// Addresses for which arrivals are remembered.
+/// Clients that anything is remembered of.
 const MAX_CLIENTS: usize = 4096;
 
 /// Counts of what a reflector did, since it began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReflectorCounts {
+    /// Clients that came, or came again after a while.
+    pub clients: u64,
     /// Tokens given.
     pub hellos: u64,
     /// Requests served.
@@ -72,8 +80,10 @@ pub struct Reflector {
     sockets: BTreeMap<SocketKey, PeerAddr>,
     unproven: RateLimit,
     proven: RateLimit,
+    answers: RateLimit,
     pending: BTreeMap<(Instant, u64), Pending>,
     count: u64,
+    /// By [`source_prefix`].
     clients: BTreeMap<IpAddr, Client>,
     next_cleaning: Option<Instant>,
     counts: ReflectorCounts,
@@ -96,12 +106,34 @@ struct Pending {
     arrived: Instant,
 }
 
-/// What is remembered of a proven address.
+/// What is remembered of a proven address, and of its neighbours that count as the same source.
 #[derive(Debug, Default)]
 struct Client {
-    pending: usize,
-    arrivals: BTreeSet<Nonce>,
+    /// When each pending answer is due, by session and count: the key of the reflector's list.
+    pending: BTreeMap<(u32, u64), Instant>,
+    arrivals: Arrivals,
     last: Option<Instant>,
+}
+
+/// Requests that arrived, the latest so many.
+#[derive(Debug, Default)]
+struct Arrivals {
+    known: BTreeSet<Nonce>,
+    in_order: VecDeque<Nonce>,
+}
+
+impl Arrivals {
+    fn insert(&mut self, nonce: Nonce) {
+        if !self.known.insert(nonce) {
+            return;
+        }
+        self.in_order.push_back(nonce);
+        if self.in_order.len() > MAX_ARRIVALS
+            && let Some(oldest) = self.in_order.pop_front()
+        {
+            self.known.remove(&oldest);
+        }
+    }
 }
 
 /// Which socket is which: the bits that tell the alternates of one server apart.
@@ -123,8 +155,19 @@ impl Reflector {
         Self {
             tokens,
             sockets,
-            unproven: RateLimit::new(Rate(50), Rate(20_000), rng.random(), now),
-            proven: RateLimit::new(Rate(8_000), Rate(100_000), rng.random(), now),
+            unproven: RateLimit::new(
+                Rate::per_second(50),
+                Rate::per_second(20_000),
+                rng.random(),
+                now,
+            ),
+            proven: RateLimit::new(
+                Rate::per_second(8_000),
+                Rate::per_second(100_000),
+                rng.random(),
+                now,
+            ),
+            answers: RateLimit::new(ANSWERS, ANSWERS_TOTAL, rng.random(), now),
             pending: BTreeMap::new(),
             count: 0,
             clients: BTreeMap::new(),
@@ -192,19 +235,21 @@ impl Reflector {
             Request::Status {
                 session, indices, ..
             } => {
-                let client = self.clients.get(&arrival.peer.get().ip());
+                let client = self.clients.get(&source_prefix(arrival.peer.get().ip()));
                 let arrived = indices
                     .into_iter()
                     .take(MAX_STATUS)
                     .filter(|&index| {
                         client.is_some_and(|client| {
-                            client.arrivals.contains(&Nonce { session, index })
+                            client.arrivals.known.contains(&Nonce { session, index })
                         })
                     })
                     .collect();
                 self.reply(frame, arrival, &Answer::Status { session, arrived });
             }
-            Request::Cancel { session, .. } => self.cancel(arrival.peer.get().ip(), session),
+            Request::Cancel { session, .. } => {
+                self.cancel(source_prefix(arrival.peer.get().ip()), session);
+            }
         }
         true
     }
@@ -214,7 +259,10 @@ impl Reflector {
         while let Some(entry) = self.pending.first_entry()
             && entry.key().0 <= now
         {
-            let ((due, _), mut answer) = entry.remove_entry();
+            let ((due, count), mut answer) = entry.remove_entry();
+            if let Some(client) = self.clients.get_mut(&answer.client()) {
+                client.pending.remove(&(answer.nonce.session, count));
+            }
             let echo = Answer::Echo {
                 nonce: answer.nonce,
                 which: answer.which,
@@ -231,13 +279,11 @@ impl Reflector {
             answer.repeat += 1;
             if answer.repeat < answer.repeats {
                 self.queue(due.max(now) + answer.spacing, answer);
-            } else {
-                self.settle(answer.peer.get().ip());
             }
         }
         if self.next_cleaning.is_some_and(|due| due <= now) {
             self.clients.retain(|_, client| {
-                client.pending > 0 || client.last.is_some_and(|last| now < last + MEMORY)
+                !client.pending.is_empty() || client.last.is_some_and(|last| now < last + MEMORY)
             });
             self.next_cleaning = (!self.clients.is_empty()).then_some(now + MEMORY);
         }
@@ -265,27 +311,28 @@ impl Reflector {
         let Some(socket) = self.socket(arrival.socket, ask.from) else {
             return self.refuse(frame, arrival, Refused::NoSocket);
         };
-        let address = arrival.peer.get().ip();
+        let address = source_prefix(arrival.peer.get().ip());
+        let repeats = ask.repeats.clamp(1, MAX_REPEATS);
+        let delays = u32::try_from(ask.delays.len()).unwrap_or(u32::MAX);
+        let answers = delays.saturating_mul(repeats.into());
         let is_new = !self.clients.contains_key(&address);
         let pending = self
             .clients
             .get(&address)
-            .map_or(0, |client| client.pending);
+            .map_or(0, |client| client.pending.len());
         if pending + ask.delays.len() > MAX_PENDING
             || self.pending.len() + ask.delays.len() > MAX_PENDING_TOTAL
             || (is_new && self.clients.len() >= MAX_CLIENTS)
+            || !self.answers.admit_many(address, answers, now)
         {
             return self.refuse(frame, arrival, Refused::Quota);
         }
         let client = self.clients.entry(address).or_default();
         client.last = Some(now);
-        client.pending += ask.delays.len();
         if !ask.at_once {
-            if client.arrivals.len() >= MAX_ARRIVALS {
-                client.arrivals.pop_first();
-            }
             client.arrivals.insert(ask.nonce);
         }
+        self.counts.clients += u64::from(is_new);
         self.next_cleaning.get_or_insert(now + MEMORY);
         self.counts.asks += 1;
         let ttl = (ask.ttl != 0).then_some(ask.ttl.min(MAX_TTL));
@@ -313,7 +360,7 @@ impl Reflector {
                 nonce: ask.nonce,
                 which,
                 repeat: 0,
-                repeats: ask.repeats.clamp(1, MAX_REPEATS),
+                repeats,
                 spacing: ask.spacing.clamp(MIN_SPACING, MAX_SPACING),
                 ttl,
                 arrived: now,
@@ -324,6 +371,10 @@ impl Reflector {
 
     fn queue(&mut self, due: Instant, pending: Pending) {
         self.count += 1;
+        if let Some(client) = self.clients.get_mut(&pending.client()) {
+            let key = (pending.nonce.session, self.count);
+            client.pending.insert(key, due);
+        }
         self.pending.insert((due, self.count), pending);
     }
 
@@ -335,18 +386,14 @@ impl Reflector {
     }
 
     fn cancel(&mut self, address: IpAddr, session: u32) {
-        let before = self.pending.len();
-        self.pending.retain(|_, pending| {
-            pending.peer.get().ip() != address || pending.nonce.session != session
-        });
-        for _ in self.pending.len()..before {
-            self.settle(address);
-        }
-    }
-
-    fn settle(&mut self, address: IpAddr) {
-        if let Some(client) = self.clients.get_mut(&address) {
-            client.pending = client.pending.saturating_sub(1);
+        let Some(client) = self.clients.get_mut(&address) else {
+            return;
+        };
+        let mut later = client.pending.split_off(&(session, 0));
+        let others = later.split_off(&(session, u64::MAX));
+        client.pending.extend(others);
+        for ((_, count), due) in later {
+            self.pending.remove(&(due, count));
         }
     }
 
@@ -370,6 +417,13 @@ impl Reflector {
     }
 }
 
+impl Pending {
+    /// Whom it is charged to.
+    fn client(&self) -> IpAddr {
+        source_prefix(self.peer.get().ip())
+    }
+}
+
 /// A state-less PONG that carries an answer.
 fn pong(destination: CallNumber, timestamp: Timestamp, answer: &Answer) -> Vec<u8> {
     // Answers are shorter than 255 octets by construction.
@@ -380,3 +434,6 @@ fn pong(destination: CallNumber, timestamp: Timestamp, answer: &Answer) -> Vec<u
     let request = FullFrame::poke_from(destination, timestamp);
     stateless::reply(&request, Command::Pong, &elements)
 }
+
+#[cfg(test)]
+mod tests;

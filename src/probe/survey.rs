@@ -1,9 +1,10 @@
 //! The whole survey of one provider: every experiment, in an order in which none poisons the next.
 //!
 //! Each experiment has sockets of its own, so that most run side by side: POKEs, the registration and the
-//! mapping at once; the lifetimes when the loss of the path is known. While the lifetimes are measured
-//! the registration is renewed as a PBX would, from its own socket and in its own rhythm, so that a
-//! mapping that changes within a refresh shows in what the registrar sees.
+//! mapping at once; the lifetimes as soon as the mapping tells who can answer late, with the caution of a
+//! path that loses packets until the POKEs say otherwise. While the lifetimes are measured the
+//! registration is renewed as a PBX would, from its own socket and in its own rhythm, so that a mapping
+//! that changes within a refresh shows in what the registrar sees.
 
 mod record;
 
@@ -18,7 +19,9 @@ use self::record::Record;
 use crate::{
     probe::{
         behaviour::Shape,
-        evidence::Evidence,
+        evidence::{
+            Evidence, MappingEvidence, MappingObservation, MappingSource, RegistrationState,
+        },
         lifetime::{Answerer, Lifetime, LifetimeConfig, LifetimeEvent, LifetimeProgress},
         mapping::{Mapping, MappingConfig},
         reach::{Reach, ReachConfig},
@@ -37,7 +40,7 @@ use crate::{
 pub struct SurveyConfig {
     /// The provider.
     pub provider: PeerAddr,
-    /// A reflector on another host; without one the provider is asked whether it is one.
+    /// A reflector on another host; the provider is asked whether it is one, too.
     pub reflector: Option<PeerAddr>,
     /// STUN servers.
     pub stun: Vec<PeerAddr>,
@@ -139,6 +142,8 @@ pub struct Survey {
     reflector_reach: Option<Reach>,
     registration: Option<Registration>,
     mapping: Option<Mapping>,
+    /// What the reflector sees of the socket of the registration.
+    registered_mapping: Option<Mapping>,
     lifetime: Option<Lifetime>,
     record: Option<Record>,
     renew: Option<Instant>,
@@ -152,7 +157,7 @@ pub struct Survey {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    /// POKEs, registration and mapping.
+    /// Registration and mapping; POKEs begin here too.
     First,
     /// Lifetimes, and renewals of the registration.
     Sweep,
@@ -187,6 +192,7 @@ impl Survey {
             reflector_reach: None,
             registration: None,
             mapping: None,
+            registered_mapping: None,
             lifetime: None,
             record: None,
             renew: None,
@@ -255,10 +261,7 @@ impl Survey {
             reflector,
             registration: self.record.as_ref().map(|record| record.evidence().clone()),
             asterisk: None,
-            mapping: self
-                .mapping
-                .as_ref()
-                .map(|mapping| mapping.evidence().clone()),
+            mapping: self.mapping_evidence(),
             lifetime: self.lifetime.as_ref().and_then(Lifetime::evidence),
             interrupted: self.stopped || self.stage != Stage::Over,
         }
@@ -283,7 +286,7 @@ impl Survey {
         if self.config.mapping || self.config.sweep.is_some() {
             let config = MappingConfig {
                 socket: MAPPING_SOCKET,
-                reflectors: vec![self.config.reflector.unwrap_or(self.config.provider)],
+                reflectors: self.reflectors(),
                 stun: self.config.stun.clone(),
                 again: MAPPING_AGAIN,
                 epoch: self.born,
@@ -291,6 +294,65 @@ impl Survey {
             };
             self.mapping = Some(Mapping::new(config, now));
         }
+    }
+
+    /// Who is asked for the mapping: the provider too, for what it sees is what calls depend on.
+    fn reflectors(&self) -> Vec<PeerAddr> {
+        let provider = self.config.provider;
+        let other = self.config.reflector.filter(|peer| *peer != provider);
+        other.into_iter().chain([provider]).collect()
+    }
+
+    /// Has the reflector look at the socket of the registration, once the registrar has told what it saw:
+    /// two destinations of one socket. The provider is not asked, so its flow is left as it is.
+    fn look_at_registration(&mut self, now: Instant) {
+        let provider = self.config.provider;
+        let reflector = self.config.reflector.filter(|peer| *peer != provider);
+        let seen = self.record.as_ref().map(Record::evidence);
+        let (Some(reflector), Some(seen), None) = (reflector, seen, &self.registered_mapping)
+        else {
+            return;
+        };
+        let (Some(local), Some(_), true) = (seen.local, seen.apparent.first(), self.config.mapping)
+        else {
+            return;
+        };
+        let config = MappingConfig {
+            socket: REGISTRATION_SOCKET,
+            reflectors: vec![reflector],
+            stun: Vec::new(),
+            // The survey ends before.
+            again: Duration::from_secs(24 * 3600),
+            epoch: self.born,
+            seed: self.rng.random(),
+        };
+        let mut mapping = Mapping::new(config, now);
+        let socket = REGISTRATION_SOCKET;
+        mapping.handle_input(Input::Opened { socket, local }, now);
+        self.registered_mapping = Some(mapping);
+    }
+
+    /// What was seen of the mapping of all sockets.
+    fn mapping_evidence(&self) -> Option<MappingEvidence> {
+        let mut evidence = self.mapping.as_ref()?.evidence().clone();
+        let registration = self.record.as_ref().map(Record::evidence);
+        if let Some(mapping) = &self.registered_mapping
+            && let Some(registration) = registration
+            && let Some(local) = registration.local
+        {
+            let apparent = registration.apparent.iter();
+            let of_registrar = apparent.map(|(at, mapped)| MappingObservation {
+                local,
+                peer: self.config.provider,
+                mapped: *mapped,
+                at: *at,
+                via: MappingSource::Registrar,
+            });
+            evidence.observations.extend(of_registrar);
+            let own = mapping.evidence().observations.iter();
+            evidence.observations.extend(own);
+        }
+        Some(evidence)
     }
 
     fn register(&mut self, now: Instant) {
@@ -335,9 +397,19 @@ impl Survey {
         }
         if reached {
             self.events.push_back(SurveyEvent::Reached);
+            let lossy = self.may_lose();
+            if let Some(lifetime) = &mut self.lifetime {
+                lifetime.note_loss(lossy);
+            }
         }
         self.drain_registration(now);
-        if let Some(mapping) = &mut self.mapping {
+        if self.registration_is_over() {
+            self.look_at_registration(now);
+        }
+        for mapping in [&mut self.mapping, &mut self.registered_mapping]
+            .into_iter()
+            .flatten()
+        {
             while let Some(transmit) = mapping.poll_transmit() {
                 self.outbox.push_back(transmit);
             }
@@ -374,7 +446,7 @@ impl Survey {
                 self.renew = Some(renew);
             }
             if matches!(event, RegistrationEvent::Ended(Outcome::TimedOut { .. })) {
-                again = self.retries < RETRIES && self.is_lossy();
+                again = self.retries < RETRIES && self.is_lossy() && !self.is_registered();
             }
             self.events.push_back(SurveyEvent::Registration(event));
         }
@@ -386,11 +458,15 @@ impl Survey {
         }
     }
 
+    fn is_registered(&self) -> bool {
+        self.record
+            .as_ref()
+            .is_some_and(|record| record.evidence().state == RegistrationState::Registered)
+    }
+
     /// Whether some POKEs were answered and some were not.
     fn is_lossy(&self) -> bool {
-        [&self.reach, &self.reflector_reach]
-            .into_iter()
-            .flatten()
+        self.reaches()
             .map(Reach::evidence)
             .any(|evidence| (1..evidence.sent).contains(&evidence.received))
     }
@@ -402,7 +478,8 @@ impl Survey {
             self.begin_sweep(now);
         }
         let swept = self.lifetime.as_ref().is_none_or(Lifetime::is_finished);
-        if self.stage == Stage::Sweep && swept && self.registration_is_over() {
+        let reached = self.reaches().all(Reach::is_finished);
+        if self.stage == Stage::Sweep && swept && reached && self.registration_is_over() {
             self.finish();
         }
     }
@@ -414,12 +491,21 @@ impl Survey {
     }
 
     fn is_first_stage_done(&self) -> bool {
-        [&self.reach, &self.reflector_reach]
+        [&self.mapping, &self.registered_mapping]
             .into_iter()
             .flatten()
-            .all(Reach::is_finished)
-            && self.mapping.as_ref().is_none_or(Mapping::is_settled)
+            .all(Mapping::is_settled)
             && self.registration_is_over()
+    }
+
+    fn reaches(&self) -> impl Iterator<Item = &Reach> {
+        [&self.reach, &self.reflector_reach].into_iter().flatten()
+    }
+
+    /// Whether the path may lose packets: until the POKEs are over, nobody knows.
+    fn may_lose(&self) -> bool {
+        self.reaches()
+            .any(|reach| !reach.is_finished() || reach.evidence().received < reach.evidence().sent)
     }
 
     fn begin_sweep(&mut self, now: Instant) {
@@ -438,7 +524,7 @@ impl Survey {
             shapes: plan.shapes,
             longest: plan.longest,
             budget: plan.budget,
-            lossy: self.is_lossy(),
+            lossy: self.may_lose(),
             seed: self.rng.random(),
         };
         self.events.push_back(SurveyEvent::SweepBegun);
@@ -475,6 +561,9 @@ impl Machine for Survey {
                 }
                 if let Some(registration) = &mut self.registration {
                     registration.handle_input(input, now);
+                }
+                if let Some(mapping) = &mut self.registered_mapping {
+                    mapping.handle_input(input, now);
                 }
             }
             REACH_SOCKET => {
@@ -514,7 +603,10 @@ impl Machine for Survey {
         if let Some(registration) = &mut self.registration {
             registration.handle_timeout(now);
         }
-        if let Some(mapping) = &mut self.mapping {
+        for mapping in [&mut self.mapping, &mut self.registered_mapping]
+            .into_iter()
+            .flatten()
+        {
             mapping.handle_timeout(now);
         }
         if let Some(lifetime) = &mut self.lifetime {
@@ -556,6 +648,9 @@ impl Machine for Survey {
                 .as_ref()
                 .and_then(Registration::poll_timeout),
             self.mapping.as_ref().and_then(Mapping::poll_timeout),
+            self.registered_mapping
+                .as_ref()
+                .and_then(Mapping::poll_timeout),
             self.lifetime.as_ref().and_then(Lifetime::poll_timeout),
             renew,
             self.tick.map(|due| (due, "tell how far the sweep is")),

@@ -73,7 +73,12 @@ impl Endpoint {
                 .registrar
                 .map(|registrar| Registrar::new(registrar, now)),
             profile: config.profile,
-            pokes: RateLimit::new(Rate(50), Rate(20_000), rng.random(), now),
+            pokes: RateLimit::new(
+                Rate::per_second(50),
+                Rate::per_second(20_000),
+                rng.random(),
+                now,
+            ),
             counts: EndpointCounts::default(),
             outbox: VecDeque::new(),
         }

@@ -2,14 +2,18 @@
 //! (RFC 5456 §6.1, and deployed registrars where they differ).
 //!
 //! A source address that no call token has proven gets one answer a datagram, no larger than its
-//! request, and no state; where an account needs no token, a challenge that is not sent again unasked, and
-//! a place among few. Unknown users walk the same path as known ones.
+//! request, and no state. The exception are accounts that need no token, for clients from before 2009: one
+//! REGAUTH for each such request, never sent again unasked, within a rate, and a place among few. Method,
+//! challenge and name cannot fit the request that they answer: REGAUTH is up to 15 octets longer than the
+//! shortest one, 11 than one that names a refresh. Whatever such an address may have registered, no POKE
+//! goes there before it has answered a challenge. Unknown users walk the same path as known ones.
 
 mod binding;
 mod dialogue;
 mod door;
 mod event;
 mod numbers;
+mod proof;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -18,32 +22,32 @@ use std::{
 };
 
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
-use secrecy::ExposeSecret as _;
 
 pub use self::{
     binding::Binding,
-    event::{Refusal, RegistrarEvent},
+    event::{Refusal, RegistrarCounts, RegistrarEvent},
 };
 use self::{
-    binding::Poke,
+    binding::{Bindings, Poke},
     dialogue::{Dialogue, Stage},
     numbers::Resting,
+    proof::Guesses,
 };
 use crate::{
     proto::{
         account::Account,
-        admission::{Rate, RateLimit},
-        auth::{Method, md5_verify, plaintext_verify},
+        admission::{Rate, RateLimit, source_prefix},
         contract::{SocketKey, Transmit, earlier},
+        registration::random_call_number,
         reliable::{Receipt, RetryPolicy},
         token::{Tokens, WallClock},
     },
-    types::{CallNumber, MappedAddr, PeerAddr},
+    types::{CallNumber, MappedAddr, PeerAddr, SeqNo},
     wire::iax2::{
         cause::Cause,
-        command::Command,
+        command::{Command, FrameType},
         frame::FullFrame,
-        ie::{IeWriter, Ies},
+        ie::IeWriter,
         ie_value::{DateTime, Ie, Text, write_sockaddr},
     },
 };
@@ -87,12 +91,16 @@ pub struct Registrar {
     /// Our call number by theirs, to know a repeated first request.
     by_remote: BTreeMap<Key, CallNumber>,
     deadlines: BTreeSet<(Instant, Key)>,
+    /// How many dialogues a source has.
     per_address: BTreeMap<IpAddr, usize>,
     /// Dialogues that no token proved, the oldest first.
     unproven: VecDeque<Key>,
     resting: Resting,
-    bindings: BTreeMap<usize, Binding>,
+    bindings: Bindings,
     token_answers: RateLimit,
+    unproven_answers: RateLimit,
+    guesses: Guesses,
+    counts: RegistrarCounts,
     outbox: VecDeque<Transmit>,
     events: VecDeque<RegistrarEvent>,
 }
@@ -110,7 +118,15 @@ impl Registrar {
             .enumerate()
             .map(|(index, account)| (account.name.clone(), index))
             .collect();
-        let token_answers = RateLimit::new(Rate(5_000), Rate(100_000), rng.random(), now);
+        let few = Rate::per_second(10);
+        let unproven_answers = RateLimit::new(few, Rate::per_second(1_000), rng.random(), now);
+        let guesses = Guesses::new(&mut rng, now);
+        let token_answers = RateLimit::new(
+            Rate::per_second(5_000),
+            Rate::per_second(100_000),
+            rng.random(),
+            now,
+        );
         Self {
             config,
             by_name,
@@ -121,8 +137,11 @@ impl Registrar {
             per_address: BTreeMap::new(),
             unproven: VecDeque::new(),
             resting: Resting::default(),
-            bindings: BTreeMap::new(),
+            bindings: Bindings::default(),
             token_answers,
+            unproven_answers,
+            guesses,
+            counts: RegistrarCounts::default(),
             outbox: VecDeque::new(),
             events: VecDeque::new(),
         }
@@ -131,13 +150,19 @@ impl Registrar {
     /// Where an account is registered.
     #[must_use]
     pub fn binding(&self, user: &str) -> Option<&Binding> {
-        self.bindings.get(self.by_name.get(user)?)
+        self.bindings.get(*self.by_name.get(user)?)
     }
 
     /// Dialogues under way.
     #[must_use]
     pub fn dialogues(&self) -> usize {
         self.dialogues.len()
+    }
+
+    /// What was done so far, beyond the events.
+    #[must_use]
+    pub const fn counts(&self) -> RegistrarCounts {
+        self.counts
     }
 
     /// Takes REGREQ, REGREL, or any frame of a dialogue of ours; false where it belongs to none.
@@ -149,10 +174,14 @@ impl Registrar {
         if !matches!(frame.command(), Some(Command::RegReq | Command::RegRel)) {
             return false;
         }
+        // Numbers below 2 are no dialogue's, and the first frame of a dialogue is number 0.
+        if frame.source.get() < 2 || frame.oseqno != SeqNo::ZERO {
+            self.counts.odd += 1;
+            return true;
+        }
         match self.by_remote.get(&(arrival.peer, frame.source)) {
-            Some(&local) => {
-                self.handle_dialogue(frame, (arrival.peer, local), now);
-            }
+            Some(&local) => self.handle_repeated(frame, (arrival.peer, local), arrival, now),
+            None if frame.iseqno != SeqNo::ZERO => self.counts.odd += 1,
             None => self.handle_first(frame, arrival, now),
         }
         true
@@ -195,10 +224,18 @@ impl Registrar {
             .deadlines
             .first()
             .map(|&(due, _)| (due, "continue a registration"));
-        self.bindings
-            .values()
-            .filter_map(Binding::poll_timeout)
-            .fold(dialogue, |soonest, due| earlier(soonest, Some(due)))
+        earlier(dialogue, self.bindings.poll_timeout())
+    }
+
+    /// A first request once more: its answer may be lost, or under way.
+    fn handle_repeated(&mut self, frame: &FullFrame<'_>, key: Key, arrival: Arrival, now: Instant) {
+        let proven = self
+            .dialogues
+            .get(&key)
+            .is_some_and(|dialogue| dialogue.proven);
+        if proven || self.admit_unproven(arrival, now) {
+            self.handle_dialogue(frame, key, now);
+        }
     }
 
     /// A frame of a dialogue; false where there is none, or the call numbers do not fit.
@@ -211,8 +248,6 @@ impl Registrar {
         }
         match dialogue.reliable.receive(frame, now) {
             Receipt::Deliver => self.handle_delivered(frame, key, now),
-            // A first answer that no token allows us to repeat by itself is repeated when asked.
-            Receipt::Duplicate if !dialogue.proven => dialogue.reliable.repeat(),
             Receipt::Duplicate | Receipt::Gap | Receipt::Bookkeeping => {}
             Receipt::Invalid => {
                 self.free(key, now);
@@ -249,59 +284,25 @@ impl Registrar {
                     dialogue.challenge(account, now);
                 }
             }
-            (_, Stage::Challenged) if request => {
-                if self.is_answered(frame.ies(), key) {
-                    self.grant(key, now);
-                } else {
-                    self.deny(key, now);
-                }
-            }
+            (_, Stage::Challenged) if request => match self.examine(frame.ies(), key, now) {
+                Ok(()) => self.grant(key, now),
+                Err(why) => self.deny(key, why, now),
+            },
             (Some(Command::RegRej | Command::Hangup), _) => {
                 dialogue.reliable.settle(frame);
                 dialogue.stage = Stage::Closing;
                 return;
+            }
+            (Some(Command::Unknown(command)), _)
+                if dialogue.proven && frame.frame_type == FrameType::Iax =>
+            {
+                dialogue.unsupported(command, now);
             }
             _ => {}
         }
         if let Some(dialogue) = self.dialogues.get_mut(&key) {
             dialogue.reliable.settle(frame);
         }
-    }
-
-    /// Whether the elements answer the dialogue's challenge. Every secret and an unknown user take the
-    /// same path.
-    fn is_answered(&self, elements: Ies<'_>, key: Key) -> bool {
-        let Some(dialogue) = self.dialogues.get(&key) else {
-            return false;
-        };
-        let challenge = dialogue.challenge.as_bytes();
-        let account = dialogue
-            .account
-            .and_then(|index| self.config.accounts.get(index));
-        let secret = account
-            .and_then(|account| account.secret.as_ref())
-            .map(|secret| secret.expose_secret().as_bytes());
-        let key = account.and_then(|account| account.rsa_public_key.as_ref());
-        let offered = |method| account.is_some_and(|account| account.methods.contains(&method));
-        let mut answered = false;
-        for ie in elements.map(Ie::read) {
-            match ie {
-                Ie::Md5Result(result) => {
-                    let fits = md5_verify(challenge, secret.unwrap_or_default(), result.0);
-                    answered = fits && secret.is_some() && offered(Method::Md5);
-                }
-                Ie::RsaResult(result) => {
-                    answered = key.is_some_and(|key| key.verify(challenge, result.0))
-                        && offered(Method::Rsa);
-                }
-                Ie::Password(password) => {
-                    let fits = plaintext_verify(secret.unwrap_or_default(), password.0);
-                    answered = fits && secret.is_some() && offered(Method::Plaintext);
-                }
-                _ => {}
-            }
-        }
-        answered
     }
 
     fn grant(&mut self, key: Key, now: Instant) {
@@ -321,7 +322,7 @@ impl Registrar {
             .ie(Ie::DateTime(moment));
         let peer = key.0;
         if dialogue.release {
-            self.bindings.remove(&index);
+            self.bindings.take(index);
             self.events
                 .push_back(RegistrarEvent::Released { user: user.clone() });
         } else {
@@ -332,22 +333,25 @@ impl Registrar {
                     peer.get(),
                 ))));
             let expires = now + account.refresh + GRACE;
-            let moved = self
+            let known = self
                 .bindings
-                .get(&index)
-                .is_none_or(|binding| binding.peer != peer || binding.socket != dialogue.socket);
-            if moved {
-                let mut binding = Binding::new(peer, dialogue.socket, expires, account.qualify);
-                // A client sees the first POKE before its REGACK, as from Asterisk.
-                if account.qualify.is_some() {
-                    let number = self.rng.random_range(2..0x4000);
-                    let poke = Poke::new(CallNumber::from_bits(number), now);
-                    self.outbox.push_back(binding.begin(poke));
-                }
-                self.bindings.insert(index, binding);
-            } else if let Some(binding) = self.bindings.get_mut(&index) {
-                binding.expires = expires;
-            }
+                .take(index)
+                .filter(|binding| binding.peer == peer && binding.socket == dialogue.socket);
+            let moved = known.is_none();
+            let binding = known.map_or_else(
+                || {
+                    let qualify = account.qualify.filter(|_| dialogue.proven);
+                    let mut binding = Binding::new(peer, dialogue.socket, expires, qualify);
+                    // A client sees the first POKE before its REGACK, as from Asterisk.
+                    if qualify.is_some() {
+                        let poke = Poke::new(random_call_number(&mut self.rng), now);
+                        self.outbox.push_back(binding.begin(poke));
+                    }
+                    binding
+                },
+                |binding| Binding { expires, ..binding },
+            );
+            self.bindings.put(index, binding);
             self.events.push_back(RegistrarEvent::Registered {
                 user: user.clone(),
                 peer,
@@ -357,14 +361,14 @@ impl Registrar {
         dialogue.finish(Command::RegAck, elements, now);
     }
 
-    fn deny(&mut self, key: Key, now: Instant) {
+    fn deny(&mut self, key: Key, why: Refusal, now: Instant) {
         let Some(dialogue) = self.dialogues.get_mut(&key) else {
             return;
         };
         self.events.push_back(RegistrarEvent::Refused {
             user: Text(&dialogue.user).to_string(),
             peer: key.0,
-            why: Refusal::Credentials,
+            why,
         });
         let elements = IeWriter::new()
             .ie(Ie::Cause(Text(b"Registration Refused")))
@@ -412,7 +416,7 @@ impl Registrar {
         if !dialogue.proven {
             self.unproven.retain(|unproven| *unproven != key);
         }
-        let address = key.0.get().ip();
+        let address = source_prefix(key.0.get().ip());
         if let Some(count) = self.per_address.get_mut(&address) {
             *count -= 1;
             if *count == 0 {

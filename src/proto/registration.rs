@@ -241,6 +241,11 @@ impl Registration {
         if !self.owns(frame) {
             return;
         }
+        // Once the registrar has a call number, only state-less answers come from another.
+        let remote = self.dialogue.remote();
+        if !remote.is_none() && frame.source != remote && frame.source != CallNumber::STATELESS {
+            return;
+        }
         self.heard = true;
         if self.state != State::Ended && self.handle_stateless(frame, command, now) {
             return;
@@ -262,12 +267,9 @@ impl Registration {
         command: Option<Command>,
         now: Instant,
     ) -> bool {
-        // What answers a repetition of a request that was answered before comes late, and says nothing of
-        // the one that followed.
-        let is_late = self
-            .requests
-            .split_last()
-            .is_some_and(|(_, earlier)| earlier.contains(&frame.timestamp));
+        // Such an answer repeats the timestamp of its request. What answers a repetition of a request that was
+        // answered before comes late and says nothing of the one that followed; what has another is forged.
+        let is_late = self.requests.last() != Some(&frame.timestamp);
         match command {
             Some(Command::CallToken) if is_late => true,
             Some(Command::CallToken) => {
@@ -472,6 +474,13 @@ impl Machine for Registration {
             _ => limit,
         })
     }
+}
+
+/// From one registration to the next: as Asterisk, five sixths of the refresh in whole seconds; at least one.
+#[must_use]
+pub const fn reregister_after(refresh: Duration) -> Duration {
+    let seconds = refresh.as_secs().saturating_mul(5) / 6;
+    Duration::from_secs(if seconds == 0 { 1 } else { seconds })
 }
 
 /// A call number for a dialogue of ours: random, never 0 or 1, below the range that Asterisk keeps for

@@ -91,6 +91,8 @@ pub struct Reliable {
     asked: Option<(SeqNo, Instant)>,
     resent: Option<Instant>,
     answered: bool,
+    /// Never more than one datagram for one that came.
+    quiet: bool,
     outbox: VecDeque<Vec<u8>>,
 }
 
@@ -105,6 +107,7 @@ struct Pending {
     due: Instant,
     interval: Duration,
     sent: u8,
+    echo: bool,
 }
 
 /// Asterisk advances a timestamp by this much where the clock has not moved on.
@@ -112,6 +115,9 @@ const TIMESTAMP_STEP: u32 = 3;
 /// At most one VNAK for the same gap in this time: two peers that both answer VNAK with resends would
 /// otherwise storm.
 const VNAK_GAP: Duration = Duration::from_millis(100);
+/// Frames that may wait for their acknowledgement: far more than any dialogue of ours needs. A peer that
+/// makes us say more without acknowledging any of it loses the dialogue.
+const MAX_OUTSTANDING: usize = 16;
 
 impl Reliable {
     /// A dialogue of ours: the peer's call number is not known yet.
@@ -130,7 +136,24 @@ impl Reliable {
             asked: None,
             resent: None,
             answered: false,
+            quiet: false,
             outbox: VecDeque::new(),
+        }
+    }
+
+    /// A dialogue with a source that nothing has proven: no frame is sent again unasked, each datagram is
+    /// answered by one at most, and whatever is not acknowledged for so long ends it.
+    #[must_use]
+    pub fn unproven(local: CallNumber, patience: Duration, now: Instant) -> Self {
+        let policy = RetryPolicy {
+            first: patience,
+            factor: 1,
+            cap: patience,
+            transmissions: 1,
+        };
+        Self {
+            quiet: true,
+            ..Self::new(local, policy, now)
         }
     }
 
@@ -158,7 +181,8 @@ impl Reliable {
         self.round_trip
     }
 
-    /// Sends a numbered frame with the next timestamp, which is returned.
+    /// Sends a numbered frame with the next timestamp, which is returned. With too many frames
+    /// unacknowledged it is not sent, and the next [`Reliable::handle_timeout`], due at once, gives up.
     pub fn send(
         &mut self,
         frame_type: FrameType,
@@ -172,12 +196,16 @@ impl Reliable {
             _ => clock,
         };
         self.last_timestamp = Some(timestamp);
-        self.push(frame_type, subclass.into(), payload, timestamp, now);
+        self.push(
+            Pending::new(frame_type, subclass.into(), payload, timestamp, now),
+            now,
+        );
         timestamp
     }
 
     /// Sends a numbered IAX frame that echoes the timestamp of the one it answers (PONG, LAGRP:
-    /// RFC 5456 §6.7.3, §6.7.5).
+    /// RFC 5456 §6.7.3, §6.7.5). While an earlier echo is not acknowledged none is sent: a peer that asks
+    /// again before it has taken the answer learns nothing from a second one.
     pub fn send_echo(
         &mut self,
         command: Command,
@@ -185,7 +213,14 @@ impl Reliable {
         timestamp: Timestamp,
         now: Instant,
     ) {
-        self.push(FrameType::Iax, command.into(), payload, timestamp, now);
+        if self.pending.iter().any(|pending| pending.echo) {
+            return;
+        }
+        let echo = Pending {
+            echo: true,
+            ..Pending::new(FrameType::Iax, command.into(), payload, timestamp, now)
+        };
+        self.push(echo, now);
     }
 
     /// Forgets everything said so far, for the request that repeats with a call token: sequence numbers
@@ -226,7 +261,12 @@ impl Reliable {
             return Receipt::Deliver;
         }
         if frame.oseqno.is_before(self.iseqno) {
-            self.acknowledge_explicitly(frame);
+            // To an unproven source the answer, once more, or the ACK: never both.
+            if self.quiet && !self.pending.is_empty() {
+                self.emit(0, true);
+            } else {
+                self.acknowledge_explicitly(frame);
+            }
             return Receipt::Duplicate;
         }
         self.ask_again(frame, now);
@@ -237,13 +277,6 @@ impl Reliable {
     pub fn settle(&mut self, frame: &FullFrame<'_>) {
         if !self.answered {
             self.acknowledge_explicitly(frame);
-        }
-    }
-
-    /// Sends everything that is not acknowledged once more, for a peer that repeated its request.
-    pub fn repeat(&mut self) {
-        for index in 0..self.pending.len() {
-            self.emit(index, true);
         }
     }
 
@@ -290,14 +323,14 @@ impl Reliable {
             .min()
     }
 
-    fn push(
-        &mut self,
-        frame_type: FrameType,
-        subclass: Subclass,
-        payload: Vec<u8>,
-        timestamp: Timestamp,
-        now: Instant,
-    ) {
+    fn push(&mut self, frame: Pending, now: Instant) {
+        if self.pending.len() >= MAX_OUTSTANDING {
+            if let Some(oldest) = self.pending.front_mut() {
+                oldest.due = now;
+                oldest.sent = self.policy.transmissions;
+            }
+            return;
+        }
         let interval = self
             .policy
             .first
@@ -305,14 +338,9 @@ impl Reliable {
             .min(self.policy.cap.max(self.policy.first));
         self.pending.push_back(Pending {
             oseqno: self.oseqno,
-            timestamp,
-            frame_type,
-            subclass,
-            payload,
-            first_sent: now,
             due: now + interval,
             interval,
-            sent: 1,
+            ..frame
         });
         self.oseqno = self.oseqno.next();
         self.answered = true;
@@ -366,6 +394,9 @@ impl Reliable {
                 .is_some_and(|pending| !pending.oseqno.is_before(wanted));
             if is_wanted {
                 self.emit(index, true);
+                if self.quiet {
+                    break;
+                }
             }
         }
     }
@@ -403,146 +434,29 @@ impl Reliable {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn pair(now: Instant) -> (Reliable, Reliable) {
-        (
-            Reliable::new(CallNumber::from_bits(100), RetryPolicy::QUICK, now),
-            Reliable::new(CallNumber::from_bits(200), RetryPolicy::ASTERISK, now),
-        )
-    }
-
-    fn deliver(to: &mut Reliable, datagram: &[u8], now: Instant) -> Receipt {
-        let Ok(Frame::Full(frame)) = Frame::decode(datagram) else {
-            panic!("not a full frame: {datagram:02x?}");
-        };
-        let receipt = to.receive(&frame, now);
-        if receipt == Receipt::Deliver {
-            to.settle(&frame);
+impl Pending {
+    /// A frame that is about to be sent, without its place in the stream.
+    fn new(
+        frame_type: FrameType,
+        subclass: Subclass,
+        payload: Vec<u8>,
+        timestamp: Timestamp,
+        now: Instant,
+    ) -> Self {
+        Self {
+            oseqno: SeqNo::ZERO,
+            timestamp,
+            frame_type,
+            subclass,
+            payload,
+            first_sent: now,
+            due: now,
+            interval: Duration::ZERO,
+            sent: 1,
+            echo: false,
         }
-        receipt
-    }
-
-    fn ping(from: &mut Reliable, now: Instant) -> Vec<u8> {
-        from.send(FrameType::Iax, Command::Ping, Vec::new(), now);
-        from.poll_transmit().unwrap()
-    }
-
-    #[test]
-    fn an_acknowledgement_echoes_timestamp_and_iseqno() {
-        let now = Instant::now();
-        let (mut ours, mut theirs) = pair(now);
-        let request = ping(&mut ours, now + Duration::from_millis(7));
-        assert_eq!(deliver(&mut theirs, &request, now), Receipt::Deliver);
-        let ack = theirs.poll_transmit().unwrap();
-        // 0x80c8 from 200, 0x0064 to 100, timestamp 7, OSeqno 0 = the PING's ISeqno, ISeqno 1, IAX, ACK.
-        assert_eq!(ack, [0x80, 0xc8, 0, 0x64, 0, 0, 0, 7, 0, 1, 6, 4]);
-        assert_eq!(deliver(&mut ours, &ack, now), Receipt::Bookkeeping);
-        assert!(ours.is_acknowledged());
-        assert_eq!(ours.poll_timeout(), None);
-    }
-
-    #[test]
-    fn intervals_grow_and_end() {
-        let now = Instant::now();
-        for (policy, sent_at, end) in [
-            (RetryPolicy::QUICK, vec![0.5, 1.5, 3.5], 7.5),
-            (RetryPolicy::ASTERISK, vec![2.0, 12.0, 22.0], 32.0),
-            (RetryPolicy::RFC, vec![1.0, 3.0, 7.0, 15.0], 25.0),
-        ] {
-            let mut dialogue = Reliable::new(CallNumber::from_bits(2), policy, now);
-            let first = ping(&mut dialogue, now);
-            for expected in sent_at {
-                let (due, _) = dialogue.poll_timeout().unwrap();
-                assert_eq!(due, now + Duration::from_secs_f64(expected));
-                assert_eq!(dialogue.handle_timeout(due), Ok(()));
-                let again = dialogue.poll_transmit().unwrap();
-                assert_eq!(again[2] & 0x80, 0x80, "R is set");
-                assert_eq!(again[4..], first[4..], "timestamp and numbers stay");
-            }
-            let (due, _) = dialogue.poll_timeout().unwrap();
-            assert_eq!(due, now + Duration::from_secs_f64(end));
-            let gave_up = dialogue.handle_timeout(due).unwrap_err();
-            assert_eq!(gave_up.subclass, Subclass::from(Command::Ping));
-            assert_eq!(dialogue.poll_timeout(), None);
-        }
-    }
-
-    #[test]
-    fn a_gap_is_asked_for_once_in_100_ms_and_resent_in_order() {
-        let now = Instant::now();
-        let (mut ours, mut theirs) = pair(now);
-        let first = ping(&mut ours, now);
-        let second = ping(&mut ours, now);
-        let third = ping(&mut ours, now);
-        assert_eq!(deliver(&mut theirs, &second, now), Receipt::Gap);
-        assert_eq!(deliver(&mut theirs, &third, now), Receipt::Gap);
-        let vnak = theirs.poll_transmit().unwrap();
-        assert_eq!(vnak[11], Command::Vnak.get());
-        assert_eq!(theirs.poll_transmit(), None, "one VNAK a gap");
-        deliver(&mut ours, &vnak, now);
-        for original in [&first, &second, &third] {
-            let again = ours.poll_transmit().unwrap();
-            assert_eq!(again[8], original[8]);
-            assert_eq!(deliver(&mut theirs, &again, now), Receipt::Deliver);
-        }
-        deliver(&mut ours, &vnak, now);
-        assert_eq!(
-            ours.poll_transmit(),
-            None,
-            "a second VNAK at once is not obeyed"
-        );
-    }
-
-    #[test]
-    fn duplicates_are_acknowledged_and_not_delivered() {
-        let now = Instant::now();
-        let (mut ours, mut theirs) = pair(now);
-        let request = ping(&mut ours, now);
-        deliver(&mut theirs, &request, now);
-        let ack = theirs.poll_transmit().unwrap();
-        assert_eq!(deliver(&mut theirs, &request, now), Receipt::Duplicate);
-        assert_eq!(theirs.poll_transmit().unwrap(), ack);
-    }
-
-    #[test]
-    fn acknowledgements_outside_the_window_are_ignored() {
-        let now = Instant::now();
-        let (mut ours, mut theirs) = pair(now);
-        let request = ping(&mut ours, now);
-        deliver(&mut theirs, &request, now);
-        let mut ack = theirs.poll_transmit().unwrap();
-        ack[9] = 9;
-        deliver(&mut ours, &ack, now);
-        assert!(!ours.is_acknowledged());
-    }
-
-    #[test]
-    fn sequence_numbers_survive_the_wrap() {
-        let mut now = Instant::now();
-        let (mut ours, mut theirs) = pair(now);
-        for _ in 0..600 {
-            now += Duration::from_millis(20);
-            let request = ping(&mut ours, now);
-            assert_eq!(deliver(&mut theirs, &request, now), Receipt::Deliver);
-            let ack = theirs.poll_transmit().unwrap();
-            deliver(&mut ours, &ack, now);
-            assert!(ours.is_acknowledged());
-        }
-    }
-
-    #[test]
-    fn timestamps_increase_where_the_clock_stands() {
-        let now = Instant::now();
-        let (mut ours, _) = pair(now);
-        let stamps: Vec<u32> = (0..3)
-            .map(|_| {
-                ours.send(FrameType::Iax, Command::Ping, Vec::new(), now)
-                    .millis()
-            })
-            .collect();
-        assert_eq!(stamps, [0, 3, 6]);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -145,7 +145,7 @@ fn registration(seen: &RegistrationEvidence, judgement: &Judgement) -> Registrat
         auth: seen.auth.map(Into::into),
         refresh_s: seen.refresh.map(Number::seconds),
         reregister_after_s: judgement.cycle.map(|cycle| Number::seconds(cycle.interval)),
-        apparent_address: seen.apparent.last().copied().map(MappedAddr::get),
+        apparent_address: seen.apparent.last().map(|(_, address)| address.get()),
         elapsed_ms: Some(Number::millis(seen.elapsed)),
         cause: seen.cause.clone(),
         cause_code: seen.cause_code,

@@ -173,6 +173,8 @@ pub struct Message {
     pub xor_mapped: Option<MappedAddr>,
     /// OTHER-ADDRESS, or CHANGED-ADDRESS of a server from before RFC 5780.
     pub other_address: Option<PeerAddr>,
+    /// OTHER-ADDRESS itself was there: the server follows RFC 5780.
+    pub knows_rfc5780: bool,
     /// RESPONSE-ORIGIN, or SOURCE-ADDRESS of a server from before RFC 5780.
     pub response_origin: Option<PeerAddr>,
     /// ERROR-CODE and its reason phrase.
@@ -271,6 +273,7 @@ pub fn parse(datagram: &[u8]) -> Result<Message, StunError> {
         sealed |= matches!(kind, MESSAGE_INTEGRITY | MESSAGE_INTEGRITY_SHA256);
         offset += raw.padded_len();
     }
+    message.knows_rfc5780 = message.other_address.is_some();
     message.other_address = message.other_address.or(changed);
     message.response_origin = message.response_origin.or(source);
     Ok(message)
@@ -369,6 +372,7 @@ fn empty(header: &MessageHeader) -> Message {
         plain_mapped: None,
         xor_mapped: None,
         other_address: None,
+        knows_rfc5780: false,
         response_origin: None,
         error: None,
         software: None,

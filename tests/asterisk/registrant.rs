@@ -152,7 +152,7 @@ fn asterisk_registers_every_kind_of_account() {
 #[test]
 #[ignore = "needs the Asterisk that tests/all fetches"]
 fn asterisk_with_a_wrong_secret_is_rejected() {
-    let server = Server::start(&format!("[alice]\nsecret = \"{SECRET}\"\n"), "");
+    let server = Server::start(&format!("[alice]\nsecret = \"{SECRET}\"\n"), "-v");
     let client = Asterisk::client(loopback::address(), server.address)
         .register_with("alice", "wrong")
         .register("bob")

@@ -85,7 +85,7 @@ fn the_default_is_over_in_20_s_in_every_format() {
         for ended in [&text, &json, &nagios] {
             assert_eq!(ended.status, 2, "{ended:#?}");
             assert!(ended.took <= LIMIT, "{ended:#?}");
-            assert_eq!(ended.stderr.lines().count(), 1, "{ended:#?}");
+            assert!(ended.stderr.contains("real kernel NAT"), "{ended:#?}");
             assert!(ended.stdout.contains("short-mapping-timeout"));
         }
         let report = json.report();

@@ -1,6 +1,10 @@
 //! Lifetimes: what the sweep finds must be what the NAT was configured with.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use iax2_natcheck::{
     lab::{
@@ -12,7 +16,9 @@ use iax2_natcheck::{
         evidence::LifetimeEvidence,
         lifetime::{Answerer, Lifetime, LifetimeConfig},
     },
-    proto::contract::SocketKey,
+    proto::contract::{Input, Machine, SocketKey, Transmit},
+    types::{MappedAddr, PeerAddr},
+    wire::stun::{self, BindingSuccess},
 };
 
 use crate::support::{CLIENT, EXTERNAL, SERVER, ip, peer, provider, seconds, seed, site, sockets};
@@ -140,4 +146,90 @@ fn nothing_expires() {
     assert!(lifetime.outlived);
     assert_eq!(lifetime.dead, None);
     assert_eq!(evidence.inbound_refreshes, None);
+}
+
+/// A STUN server that may know RESPONSE-PORT.
+struct StunServer {
+    knows_response_port: bool,
+    outbox: VecDeque<Transmit>,
+}
+
+impl Machine for StunServer {
+    type Event = ();
+
+    fn handle_input(&mut self, input: Input<'_>, _now: Instant) {
+        let Input::Datagram {
+            socket,
+            source,
+            payload,
+        } = input
+        else {
+            return;
+        };
+        let request = stun::parse(payload).unwrap();
+        let mut target = source.get();
+        if let Some(port) = request.response_port.filter(|_| self.knows_response_port) {
+            target.set_port(port);
+        }
+        let success = BindingSuccess {
+            transaction: request.transaction,
+            mapped: MappedAddr::new(source.get()),
+            response_origin: None,
+            other_address: None,
+        };
+        self.outbox.push_back(Transmit {
+            socket,
+            peer: PeerAddr::new(target),
+            payload: success.encode(),
+            ttl: None,
+        });
+    }
+
+    fn handle_timeout(&mut self, _now: Instant) {}
+
+    fn poll_transmit(&mut self) -> Option<Transmit> {
+        self.outbox.pop_front()
+    }
+
+    fn poll_event(&mut self) -> Option<()> {
+        None
+    }
+
+    fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
+        None
+    }
+}
+
+fn stun_sweep(knows_response_port: bool) -> Option<LifetimeEvidence> {
+    const STUN: &str = "203.0.113.1:3478";
+    let start = Instant::now();
+    let mut world = World::new(start);
+    let site = site(&mut world, vec![linux(10, 20)], 0.0, 8);
+    let address: SocketAddr = STUN.parse().unwrap();
+    let server = StunServer {
+        knows_response_port,
+        outbox: VecDeque::new(),
+    };
+    let _server = world.server(BTreeMap::from([(SocketKey(0), address)]), server);
+    let config = LifetimeConfig {
+        answerer: Answerer::Stun(peer(STUN)),
+        control: SocketKey(4),
+        first_socket: 100,
+        shapes: Shape::ALL.to_vec(),
+        longest: seconds(30),
+        budget: 512,
+        lossy: false,
+        seed: seed(8),
+    };
+    let client = world.client(site, ip(CLIENT), Lifetime::new(config, start));
+    let ended = world.run_until_done(start + seconds(300), || client.machine().is_finished());
+    assert!(ended, "the sweep does not end");
+    client.machine().evidence()
+}
+
+#[test]
+fn a_stun_server_measures_only_what_it_proves_to_answer() {
+    let evidence = stun_sweep(true).expect("nothing measured");
+    assert_eq!(edge(&evidence, Shape::Exchange), (Some(9), Some(10)));
+    assert_eq!(stun_sweep(false), None);
 }

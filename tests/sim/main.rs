@@ -5,10 +5,13 @@
 
 mod arbitrary;
 mod bad_servers;
+mod late_answers;
 mod lifetime;
 mod nat_table;
 mod registration;
+mod registration_hostile;
 mod script;
 mod stalls;
 mod strangers;
 mod support;
+mod survey;

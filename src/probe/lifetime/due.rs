@@ -132,8 +132,9 @@ impl Lifetime {
 
     /// Sees whether the shape's edge, or the pass, or the whole sweep is done.
     pub(super) fn look(&mut self, shape: Shape, now: Instant) {
-        let edge = self.passes.edge(shape);
-        if edge.settled && self.passes.is_final() && self.reported.insert(shape) {
+        let edge = self.passes.proven(shape);
+        if self.passes.edge(shape).settled && self.passes.is_final() && self.reported.insert(shape)
+        {
             self.events.push_back(LifetimeEvent::Edge {
                 shape,
                 alive: edge.alive,

@@ -24,9 +24,15 @@ pub(super) struct Edge {
     pub(super) settled: bool,
 }
 
+/// So many samples in a row that could not be measured do not part the misses around them: at 10 % loss
+/// they are everyday.
+const GAP: usize = 2;
+
 /// Finds the edge of `samples`, which are in ascending order. A mapping is proven gone at the first of
 /// `misses` samples in a row that missed, above everything that was alive: one lost packet proves
-/// nothing. At the end of the samples fewer do, if they are all there are.
+/// nothing. Each sample has a socket and a mapping of its own, so that those that follow a miss are what
+/// confirms it; one that could not be measured confirms nothing, and behind more than [`GAP`] of them the
+/// row begins anew. At the end of the samples fewer do, if they are all there are.
 pub(super) fn find(samples: &[(Duration, Sample)], misses: usize) -> Edge {
     let last_alive = samples
         .iter()
@@ -36,12 +42,14 @@ pub(super) fn find(samples: &[(Duration, Sample)], misses: usize) -> Edge {
         .and_then(|at| samples.get(at))
         .map(|(idle, _)| *idle);
     let mut run = 0;
+    let mut gap = 0;
     let mut first = None;
     let mut open = false;
     for (idle, sample) in above {
         match sample {
             Sample::Missed => {
                 run += 1;
+                gap = 0;
                 first.get_or_insert(*idle);
                 if run >= misses {
                     return Edge {
@@ -51,13 +59,12 @@ pub(super) fn find(samples: &[(Duration, Sample)], misses: usize) -> Edge {
                     };
                 }
             }
-            Sample::Open => {
-                open = true;
+            Sample::Unknown if gap < GAP => gap += 1,
+            Sample::Open | Sample::Unknown | Sample::Alive => {
+                open |= *sample == Sample::Open;
                 run = 0;
                 first = None;
             }
-            // What could not be measured neither proves nor disproves.
-            Sample::Unknown | Sample::Alive => {}
         }
     }
     let is_open = samples.iter().any(|(_, sample)| *sample == Sample::Open);
@@ -101,8 +108,11 @@ mod tests {
             // A lost answer below the edge is not the edge.
             ("aamaammm.", (Some(5), Some(6), true)),
             ("aammmaa..", (Some(7), None, false)),
-            // What was not measured does not count for either side.
+            // What was not measured makes the edge wider, never earlier.
             ("aaaumumm.", (Some(3), Some(5), true)),
+            ("aaamuuummm", (Some(3), Some(8), true)),
+            ("aaamuuumm.", (Some(3), None, false)),
+            ("aaauumm", (Some(3), Some(6), true)),
             ("aaa.mmm..", (Some(3), Some(5), false)),
             ("aaaaaaa", (Some(7), None, true)),
             ("aaaaamm", (Some(5), Some(6), true)),

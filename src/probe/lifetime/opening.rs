@@ -14,7 +14,7 @@ use crate::{
 
 /// Fresh sockets for one candidate whose opening packets get lost.
 const MAX_ATTEMPTS: u8 = 8;
-/// Streams open this far apart: they take longest and begin first.
+/// Streams open this far apart: they take longest, and the longest of them begin first.
 const PACE_STREAM: Duration = Duration::from_micros(1800);
 /// The other shapes open this far apart: the last of a full budget within three seconds.
 const PACE: Duration = Duration::from_micros(7500);
@@ -24,8 +24,9 @@ impl Lifetime {
     pub(super) fn begin_pass(&mut self, now: Instant) {
         self.phase = Phase::Sweeping;
         self.controls.next = Some(now);
-        for (shape, grid) in std::mem::take(&mut self.plan) {
+        for (shape, mut grid) in std::mem::take(&mut self.plan) {
             let pace = if shape == Shape::Stream {
+                grid.reverse();
                 PACE_STREAM
             } else {
                 PACE * 2

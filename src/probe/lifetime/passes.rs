@@ -80,7 +80,17 @@ impl Passes {
         self.is_fine
     }
 
-    /// The edge of a shape as far as it shows.
+    /// The edge of a shape as it is proven: by misses in a row in any pass, and above an idle time that was
+    /// survived. Where nothing ever was, no answer may come for another reason than a timer.
+    pub(super) fn proven(&self, shape: Shape) -> Edge {
+        let edge = edge::find(&self.samples(shape), MISSES);
+        Edge {
+            dead: edge.dead.filter(|_| edge.alive.is_some()),
+            ..edge
+        }
+    }
+
+    /// The edge of a shape as far as it shows, to plan by.
     pub(super) fn edge(&self, shape: Shape) -> Edge {
         let misses = if self.is_fine { MISSES } else { 1 };
         edge::find(&self.samples(shape), misses)
@@ -109,5 +119,38 @@ impl Passes {
             let samples = self.samples.entry(*shape).or_default();
             samples.extend(grid.iter().map(|idle| (*idle, Sample::Open)));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn s(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn one_miss_plans_the_next_pass_and_proves_nothing() {
+        let (mut passes, plan) = Passes::begin(&[Shape::Exchange], s(300), 10);
+        assert!(!passes.is_final());
+        let coarse = plan[0].1.clone();
+        passes.conclude(Shape::Exchange, coarse[0], Sample::Alive);
+        passes.conclude(Shape::Exchange, coarse[1], Sample::Missed);
+        assert_eq!(passes.edge(Shape::Exchange).dead, Some(coarse[1]));
+        assert_eq!(passes.proven(Shape::Exchange).dead, None);
+        passes.conclude(Shape::Exchange, coarse[2], Sample::Missed);
+        passes.conclude(Shape::Exchange, coarse[3], Sample::Missed);
+        assert_eq!(passes.proven(Shape::Exchange).dead, Some(coarse[1]));
+    }
+
+    #[test]
+    fn where_nothing_was_alive_nothing_is_proven_dead() {
+        let (mut passes, _) = Passes::begin(&[Shape::Exchange], s(10), 100);
+        for idle in 1..=10 {
+            passes.conclude(Shape::Exchange, s(idle), Sample::Missed);
+        }
+        assert_eq!(passes.proven(Shape::Exchange).dead, None);
+        assert!(passes.is_settled());
     }
 }

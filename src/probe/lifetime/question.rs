@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::{
-    probe::message::{Answer, AnswerFrom, Ask, Nonce, Request},
+    probe::message::{Answer, AnswerFrom, Ask, Nonce, Refused, Request},
     proto::token::TOKEN_LENGTH,
     types::{CallNumber, MappedAddr, PeerAddr, Timestamp},
     wire::{
@@ -35,8 +35,9 @@ impl Answerer {
 /// An answer, whoever gave it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Reply {
-    /// To a greeting.
+    /// To a greeting; the index is the greeting's.
     Greeting {
+        index: u32,
         token: [u8; TOKEN_LENGTH],
         lifetime: Duration,
     },
@@ -46,10 +47,10 @@ pub(super) enum Reply {
         which: u8,
         mapped: MappedAddr,
     },
-    /// Which requests arrived.
-    Arrived(Vec<u32>),
+    /// Which requests of a session arrived.
+    Arrived { session: u32, indices: Vec<u32> },
     /// The request was refused.
-    Refused(u32),
+    Refused { index: u32, reason: Refused },
 }
 
 impl Answerer {
@@ -127,10 +128,16 @@ impl Answerer {
                 if frame.command() != Some(Command::Pong) {
                     return None;
                 }
+                // Our timestamps carry the index, and a PONG repeats them.
+                let index = frame.timestamp.millis();
                 Some(match Answer::read(&frame)? {
                     Answer::Hello {
                         token, lifetime, ..
-                    } => Reply::Greeting { token, lifetime },
+                    } => Reply::Greeting {
+                        index,
+                        token,
+                        lifetime,
+                    },
                     Answer::Echo {
                         nonce,
                         which,
@@ -141,9 +148,11 @@ impl Answerer {
                         which,
                         mapped,
                     },
-                    Answer::Status { arrived, .. } => Reply::Arrived(arrived),
-                    // Our timestamps carry the index.
-                    Answer::Refused { .. } => Reply::Refused(frame.timestamp.millis()),
+                    Answer::Status { session, arrived } => Reply::Arrived {
+                        session,
+                        indices: arrived,
+                    },
+                    Answer::Refused { reason, .. } => Reply::Refused { index, reason },
                 })
             }
             Self::Stun(_) => {

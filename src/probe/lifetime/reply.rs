@@ -3,26 +3,59 @@
 use std::time::Instant;
 
 use super::{Lifetime, Phase, WARM_UP, candidate::Stage, edge::Sample, question::Reply};
-use crate::{probe::behaviour::Shape, proto::contract::SocketKey, types::MappedAddr};
+use crate::{
+    probe::{behaviour::Shape, message::Refused},
+    proto::contract::SocketKey,
+    types::MappedAddr,
+};
 
 impl Lifetime {
     pub(super) fn handle_reply(&mut self, reply: Reply, socket: SocketKey, now: Instant) {
         self.last_packet = now;
         match (reply, self.phase) {
-            (Reply::Greeting { token, lifetime }, phase) if phase != Phase::Over => {
+            (
+                Reply::Greeting {
+                    index,
+                    token,
+                    lifetime,
+                },
+                phase,
+            ) if phase != Phase::Over => {
+                let Some(sent_at) = self.take_greeting(index) else {
+                    return;
+                };
                 self.token = token;
                 self.renew_later(lifetime, now);
-                let Phase::Greeting { sent_at, .. } = phase else {
+                if matches!(phase, Phase::Greeting { .. }) {
+                    self.round_trip = now.saturating_duration_since(sent_at);
+                    self.begin_pass(now);
+                }
+            }
+            (Reply::Echo { nonce, .. }, Phase::Greeting { .. })
+                if nonce.session == self.session =>
+            {
+                let Some(sent_at) = self.take_greeting(nonce.index) else {
                     return;
                 };
                 self.round_trip = now.saturating_duration_since(sent_at);
-                self.begin_pass(now);
+                if self.is_proven {
+                    self.begin_pass(now);
+                } else {
+                    self.prove(0, now);
+                }
             }
-            (Reply::Echo { nonce, .. }, Phase::Greeting { sent_at, .. })
-                if nonce.session == self.session && nonce.index == 0 =>
+            (
+                Reply::Echo {
+                    nonce,
+                    which,
+                    mapped,
+                },
+                Phase::Proving(proof),
+            ) if nonce.session == self.session
+                && nonce.index == proof.index
+                && socket == proof.socket =>
             {
-                self.round_trip = now.saturating_duration_since(sent_at);
-                self.begin_pass(now);
+                self.handle_proof(which, mapped, now);
             }
             (
                 Reply::Echo {
@@ -38,8 +71,12 @@ impl Lifetime {
                     self.handle_echo(place, nonce.index, socket, which, mapped, now);
                 }
             }
-            (Reply::Arrived(indices), Phase::Sweeping) => self.handle_arrived(&indices),
-            (Reply::Refused(index), Phase::Sweeping) => self.handle_refused(index, socket, now),
+            (Reply::Arrived { session, indices }, Phase::Sweeping) if session == self.session => {
+                self.handle_arrived(&indices);
+            }
+            (Reply::Refused { index, reason }, Phase::Sweeping) => {
+                self.handle_refused(index, reason, socket, now);
+            }
             _ => {}
         }
     }
@@ -88,7 +125,7 @@ impl Lifetime {
     }
 
     /// A request that is refused will not be answered later.
-    fn handle_refused(&mut self, index: u32, socket: SocketKey, now: Instant) {
+    fn handle_refused(&mut self, index: u32, reason: Refused, socket: SocketKey, now: Instant) {
         let Some(&place) = self.by_index.get(&index) else {
             return;
         };
@@ -98,6 +135,11 @@ impl Lifetime {
                 && candidate.sample == Sample::Open
         });
         if concerns {
+            match reason {
+                Refused::Quota => self.refused.quota += 1,
+                Refused::Token => self.refused.token += 1,
+                Refused::NoSocket => {}
+            }
             self.conclude(place, Sample::Unknown, now);
         }
     }

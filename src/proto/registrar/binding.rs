@@ -1,11 +1,14 @@
 //! Where a registered account is, and whether it still answers.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
 
-use super::{Arrival, Registrar, RegistrarEvent};
+use super::{Arrival, Key, Registrar, RegistrarEvent};
 use crate::{
     proto::{
-        contract::{SocketKey, Transmit, earlier},
+        contract::{SocketKey, Transmit},
         registration::random_call_number,
         stateless,
     },
@@ -92,14 +95,17 @@ impl Binding {
         transmit
     }
 
-    pub(super) fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        let qualify = self
-            .poke
-            .as_ref()
-            .map(|poke| poke.due)
-            .or(self.next_poke)
-            .map(|due| (due, "qualify an account"));
-        earlier(Some((self.expires, "drop a binding")), qualify)
+    /// The next deadline, and what for.
+    fn due(&self) -> (Instant, &'static str) {
+        let qualify = self.poke.as_ref().map(|poke| poke.due).or(self.next_poke);
+        match qualify {
+            Some(due) if due < self.expires => (due, "qualify an account"),
+            _ => (self.expires, "drop a binding"),
+        }
+    }
+
+    fn poke_key(&self) -> Option<Key> {
+        self.poke.as_ref().map(|poke| (self.peer, poke.number))
     }
 
     fn transmit(&self, payload: Vec<u8>) -> Transmit {
@@ -109,6 +115,52 @@ impl Binding {
             payload,
             ttl: None,
         }
+    }
+}
+
+/// All bindings, by account, and what finds one without looking at all.
+#[derive(Debug, Default)]
+pub(super) struct Bindings {
+    of: BTreeMap<usize, Binding>,
+    deadlines: BTreeSet<(Instant, usize)>,
+    /// By where a POKE under way went, and its call number.
+    pokes: BTreeMap<Key, usize>,
+}
+
+impl Bindings {
+    pub(super) fn get(&self, index: usize) -> Option<&Binding> {
+        self.of.get(&index)
+    }
+
+    /// Takes an account's binding out, to be changed and put back, or to be forgotten.
+    pub(super) fn take(&mut self, index: usize) -> Option<Binding> {
+        let binding = self.of.remove(&index)?;
+        self.deadlines.remove(&(binding.due().0, index));
+        if let Some(key) = binding.poke_key()
+            && self.pokes.get(&key) == Some(&index)
+        {
+            self.pokes.remove(&key);
+        }
+        Some(binding)
+    }
+
+    pub(super) fn put(&mut self, index: usize, binding: Binding) {
+        self.deadlines.insert((binding.due().0, index));
+        if let Some(key) = binding.poke_key() {
+            self.pokes.insert(key, index);
+        }
+        self.of.insert(index, binding);
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
+        let (_, index) = self.deadlines.first()?;
+        self.of.get(index).map(Binding::due)
+    }
+
+    /// Takes out a binding that something is due for.
+    fn take_due(&mut self, now: Instant) -> Option<(usize, Binding)> {
+        let (_, index) = *self.deadlines.first().filter(|(due, _)| *due <= now)?;
+        self.take(index).map(|binding| (index, binding))
     }
 }
 
@@ -123,62 +175,51 @@ impl Registrar {
         if frame.command() != Some(Command::Pong) {
             return false;
         }
-        let found = self.bindings.iter_mut().find(|(_, binding)| {
-            binding.peer == arrival.peer
-                && binding
-                    .poke
-                    .as_ref()
-                    .is_some_and(|poke| poke.number == frame.destination)
-        });
-        let Some((&index, binding)) = found else {
+        let Some(&index) = self.bindings.pokes.get(&(arrival.peer, frame.destination)) else {
             return false;
         };
-        let Some(poke) = binding.poke.take() else {
+        let Some(mut binding) = self.bindings.take(index) else {
             return false;
         };
-        binding.next_poke = binding.qualify.map(|period| now + period);
-        let round_trip = now.saturating_duration_since(poke.sent);
-        let acknowledgement =
-            binding.transmit(stateless::acknowledgement(frame, frame.destination));
-        self.outbox.push_back(acknowledgement);
-        let user = self.name(index);
-        self.events
-            .push_back(RegistrarEvent::Reachable { user, round_trip });
+        if let Some(poke) = binding.poke.take() {
+            binding.next_poke = binding.qualify.map(|period| now + period);
+            let acknowledgement = stateless::acknowledgement(frame, frame.destination);
+            self.outbox.push_back(binding.transmit(acknowledgement));
+            self.events.push_back(RegistrarEvent::Reachable {
+                user: self.name(index),
+                round_trip: now.saturating_duration_since(poke.sent),
+            });
+        }
+        self.bindings.put(index, binding);
         true
     }
 
     /// Drops bindings that were not renewed, and POKEs those that are to be.
     pub(super) fn expire_and_qualify(&mut self, now: Instant) {
-        let due: Vec<usize> = self
-            .bindings
-            .iter()
-            .filter(|(_, binding)| binding.poll_timeout().is_some_and(|(due, _)| due <= now))
-            .map(|(&index, _)| index)
-            .collect();
-        for index in due {
-            let user = self.name(index);
-            let number = random_call_number(&mut self.rng);
-            let Some(binding) = self.bindings.get_mut(&index) else {
-                continue;
-            };
+        while let Some((index, mut binding)) = self.bindings.take_due(now) {
             if binding.expires <= now {
-                self.bindings.remove(&index);
+                let user = self.name(index);
                 self.events.push_back(RegistrarEvent::Expired { user });
-            } else if let Some(mut poke) = binding.poke.take() {
-                if poke.transmissions >= TRANSMISSIONS {
-                    binding.next_poke = Some(now + RETRY_UNREACHABLE);
-                    self.events.push_back(RegistrarEvent::Unreachable { user });
-                    continue;
-                }
-                poke.transmissions += 1;
-                poke.interval = (poke.interval * 10).min(LAST_INTERVAL);
-                poke.due = now + poke.interval;
-                let transmit = binding.begin(poke);
-                self.outbox.push_back(transmit);
-            } else {
-                let transmit = binding.begin(Poke::new(number, now));
-                self.outbox.push_back(transmit);
+                continue;
             }
+            match binding.poke.take() {
+                Some(poke) if poke.transmissions >= TRANSMISSIONS => {
+                    binding.next_poke = Some(now + RETRY_UNREACHABLE);
+                    let user = self.name(index);
+                    self.events.push_back(RegistrarEvent::Unreachable { user });
+                }
+                Some(mut poke) => {
+                    poke.transmissions += 1;
+                    poke.interval = (poke.interval * 10).min(LAST_INTERVAL);
+                    poke.due = now + poke.interval;
+                    self.outbox.push_back(binding.begin(poke));
+                }
+                None => {
+                    let poke = Poke::new(random_call_number(&mut self.rng), now);
+                    self.outbox.push_back(binding.begin(poke));
+                }
+            }
+            self.bindings.put(index, binding);
         }
     }
 

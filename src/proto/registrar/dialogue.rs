@@ -34,7 +34,7 @@ pub(super) struct Dialogue {
     pub(super) account: Option<usize>,
     /// The name as the peer gave it.
     pub(super) user: Vec<u8>,
-    /// A call token proved the source address.
+    /// A call token proved the source address, or the answer to a challenge did.
     pub(super) proven: bool,
     /// REGREL instead of REGREQ.
     pub(super) release: bool,
@@ -66,6 +66,12 @@ impl Dialogue {
     pub(super) fn finish(&mut self, command: Command, elements: IeWriter, now: Instant) {
         self.stage = Stage::Closing;
         self.send(command, elements, now);
+    }
+
+    /// Tells the peer that its command is none that we know (RFC 5456 §6.9.4).
+    pub(super) fn unsupported(&mut self, command: u8, now: Instant) {
+        let elements = IeWriter::new().ie(Ie::IaxUnknown(command));
+        self.send(Command::Unsupport, elements, now);
     }
 
     fn send(&mut self, command: Command, elements: IeWriter, now: Instant) {

@@ -12,8 +12,10 @@ use super::{
 use crate::{
     proto::{
         account::CallTokenRule,
+        admission::source_prefix,
         contract::Transmit,
-        reliable::{Reliable, RetryPolicy},
+        registration::random_call_number,
+        reliable::Reliable,
         stateless,
         token::{SHORTEST_TOKEN, TOKEN_LENGTH},
     },
@@ -26,7 +28,7 @@ use crate::{
     },
 };
 
-/// Dialogues with one address.
+/// Dialogues with one source: an IPv4 address or an IPv6 /64.
 const MAX_PER_ADDRESS: usize = 1024;
 /// Dialogues in all.
 const MAX_DIALOGUES: usize = 65_536;
@@ -53,19 +55,25 @@ impl Registrar {
             Some(_) => return self.refuse(frame, arrival, Refusal::TokenInvalid, now),
             None => false,
         };
-        let rule = account
+        // Where nothing is asked either, the token is all that proves the address.
+        let may_lack_token = account
             .and_then(|index| self.config.accounts.get(index))
-            .map_or(CallTokenRule::Required, |account| account.call_token);
-        if !proven && rule == CallTokenRule::Required {
+            .is_some_and(|account| {
+                account.call_token == CallTokenRule::Optional && !account.methods.is_empty()
+            });
+        if !proven && !may_lack_token {
             return self.refuse(frame, arrival, Refusal::TokenMissing, now);
         }
         let here = self
             .per_address
-            .get(&arrival.peer.get().ip())
+            .get(&source_prefix(arrival.peer.get().ip()))
             .copied()
             .unwrap_or(0);
         if here >= MAX_PER_ADDRESS || self.dialogues.len() >= MAX_DIALOGUES {
             return self.refuse(frame, arrival, Refusal::TooMany, now);
+        }
+        if !proven && !self.admit_unproven(arrival, now) {
+            return;
         }
         // The oldest gives way: what a flood holds for long is nobody's.
         if !proven
@@ -88,15 +96,10 @@ impl Registrar {
         now: Instant,
     ) {
         let key = (arrival.peer, local);
-        let retry = if proven {
-            self.config.retry
+        let reliable = if proven {
+            Reliable::new(local, self.config.retry, now)
         } else {
-            RetryPolicy {
-                first: UNPROVEN_PATIENCE,
-                factor: 1,
-                cap: UNPROVEN_PATIENCE,
-                transmissions: 1,
-            }
+            Reliable::unproven(local, UNPROVEN_PATIENCE, now)
         };
         let user = frame
             .ies()
@@ -106,7 +109,7 @@ impl Registrar {
         self.dialogues.insert(
             key,
             Dialogue {
-                reliable: Reliable::new(local, retry, now),
+                reliable,
                 socket: arrival.socket,
                 remote: frame.source,
                 account,
@@ -126,8 +129,22 @@ impl Registrar {
             self.unproven.push_back(key);
         }
         self.by_remote.insert((arrival.peer, frame.source), local);
-        *self.per_address.entry(arrival.peer.get().ip()).or_default() += 1;
+        *self
+            .per_address
+            .entry(source_prefix(arrival.peer.get().ip()))
+            .or_default() += 1;
         self.handle_dialogue(frame, key, now);
+    }
+
+    /// Whether one more challenge may go to an address that no token has proven.
+    pub(super) fn admit_unproven(&mut self, arrival: Arrival, now: Instant) -> bool {
+        let admitted = self.unproven_answers.admit(arrival.peer.get().ip(), now);
+        if admitted {
+            self.counts.unproven += 1;
+        } else {
+            self.counts.limited += 1;
+        }
+        admitted
     }
 
     fn answer_token(&mut self, frame: &FullFrame<'_>, arrival: Arrival, now: Instant) {
@@ -136,7 +153,7 @@ impl Registrar {
             .length
             .saturating_sub(CALLTOKEN_LENGTH)
             .min(TOKEN_LENGTH);
-        if room < SHORTEST_TOKEN || !self.token_answers.admit(arrival.peer.get().ip(), now) {
+        if room < SHORTEST_TOKEN || !self.admit(arrival, now) {
             return;
         }
         let token = self.config.tokens.issue(arrival.peer, now);
@@ -152,7 +169,7 @@ impl Registrar {
     }
 
     fn refuse(&mut self, frame: &FullFrame<'_>, arrival: Arrival, why: Refusal, now: Instant) {
-        if !self.token_answers.admit(arrival.peer.get().ip(), now) {
+        if !self.admit(arrival, now) {
             return;
         }
         let user = Text(frame.ies().find(IeId::Username).unwrap_or_default()).to_string();
@@ -162,6 +179,12 @@ impl Registrar {
             why,
         });
         self.answer(arrival, stateless::reply(frame, Command::RegRej, &[]));
+    }
+
+    fn admit(&mut self, arrival: Arrival, now: Instant) -> bool {
+        let admitted = self.token_answers.admit(arrival.peer.get().ip(), now);
+        self.counts.limited += u64::from(!admitted);
+        admitted
     }
 
     fn answer(&mut self, arrival: Arrival, payload: Vec<u8>) {
@@ -177,7 +200,7 @@ impl Registrar {
         // Random, so that late frames of strangers miss; after so many failures the space is full.
         const TRIES: usize = 64;
         (0..TRIES)
-            .map(|_| CallNumber::from_bits(self.rng.random_range(2..0x4000)))
+            .map(|_| random_call_number(&mut self.rng))
             .find(|&number| {
                 let key = (peer, number);
                 !self.dialogues.contains_key(&key) && !self.resting.contains(&key)

@@ -60,6 +60,19 @@ pub enum Refusal {
     Credentials,
     /// Too many dialogues with this address, or in all.
     TooMany,
+    /// Too many wrong secrets for this account from there: this one was not looked at.
+    Guessing,
+}
+
+/// Counts of what a registrar did not report as events, since it began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RegistrarCounts {
+    /// First requests dropped for numbers that no first request has.
+    pub odd: u64,
+    /// Challenges sent to addresses that no call token had proven.
+    pub unproven: u64,
+    /// Requests beyond a rate, not answered.
+    pub limited: u64,
 }
 
 impl fmt::Display for Refusal {
@@ -69,6 +82,7 @@ impl fmt::Display for Refusal {
             Self::TokenInvalid => "its call token is not good for this address, port and time",
             Self::Credentials => "wrong secret, or no such account",
             Self::TooMany => "too many registrations at once",
+            Self::Guessing => "too many wrong secrets from there",
         })
     }
 }
