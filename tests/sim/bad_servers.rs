@@ -446,7 +446,7 @@ fn a_reflector_that_refuses_everything() {
     found.is(
         RegistrationState::Registered,
         FindingId::NotMeasured,
-        "no probe of an idle mapping gave a clear answer",
+        "the reflector refuses",
     );
 }
 

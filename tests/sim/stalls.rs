@@ -252,6 +252,13 @@ fn a_descheduled_host_reads_before_it_judges() {
             assert_true(&case, 2, &format!("{length} ms at {at} ms"));
         }
     }
+    // Openings whose answers wait to be read are not made again.
+    let unhindered = run(&Case::sound()).mappings;
+    let case = Case {
+        client: vec![(100, 800)],
+        ..Case::sound()
+    };
+    assert_eq!(run(&case).mappings, unhindered);
     // On a busy host this happens all the time.
     let case = Case {
         client: (0..100)
