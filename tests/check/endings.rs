@@ -230,10 +230,6 @@ fn mistakes_are_one_sentence() {
             vec![&empty, "openssl genrsa"],
         ),
         (
-            format!("check {here} --reflector no-such-host.invalid"),
-            vec!["no-such-host.invalid"],
-        ),
-        (
             format!("check {here} --bind 192.0.2.7 --local-port 4569"),
             vec!["192.0.2.7"],
         ),
