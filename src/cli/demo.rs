@@ -59,7 +59,7 @@ pub(crate) fn run(args: &DemoArgs, common: &Common, progress: &Progress) -> Resu
 fn survey(scenario: &Scenario, common: &Common, progress: &Progress) -> Evidence {
     let tell = |place: &str| {
         let line = format!(
-            "Demonstration: {}.\n{place}\nIts times are about a fifth of real ones, so that it ends \
+            "Demonstration: {}. {place} Its times are about a fifth of real ones, so that it ends \
              soon; so are those in the advice.",
             scenario.summary
         );

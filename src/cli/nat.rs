@@ -26,6 +26,10 @@ pub(crate) fn run(experiment: &NatCommand, common: &Common, progress: &Progress)
     let Some(target) = &args.provider else {
         bail!("{command} needs a provider; give PROVIDER");
     };
+    if args.user.is_some() {
+        let line = format!("Note: {command} registers nothing, so --user is not used.");
+        survey::tell(common, progress, &line);
+    }
     block_on(async {
         let provider = survey::address(target, Service::IAX2, args.bind).await?;
         let mut config = survey::config(args, provider).await;

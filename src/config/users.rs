@@ -167,30 +167,7 @@ fn account(place: Place<'_>, name: String, table: Spanned<Table>) -> Result<Acco
             )));
         }
     }
-    let call_token = match &table.call_token {
-        Some(value) => word(
-            place,
-            "call_token",
-            value,
-            &[
-                ("required", CallTokenRule::Required),
-                ("optional", CallTokenRule::Optional),
-            ],
-        )?,
-        None => CallTokenRule::Required,
-    };
-    if let Some(value) = &table.call_token
-        && call_token == CallTokenRule::Optional
-        && methods.is_empty()
-    {
-        return Err(place.at(
-            value,
-            &format!(
-                "account {name} has auth = [] and call_token = \"optional\": anybody could register \
-                 any address that is not theirs; set call_token = \"required\", or give a secret"
-            ),
-        ));
-    }
+    let call_token = call_token(place, &name, &table, &methods)?;
     let encryption = match &table.encryption {
         Some(value) => word(
             place,
@@ -229,6 +206,33 @@ fn account(place: Place<'_>, name: String, table: Spanned<Table>) -> Result<Acco
         encryption,
         trunk: table.trunk.unwrap_or(false),
     })
+}
+
+/// Whether a token is asked for; where neither token nor secret were, nothing would prove an address.
+fn call_token(
+    place: Place<'_>,
+    name: &str,
+    table: &Table,
+    methods: &[Method],
+) -> Result<CallTokenRule, ConfigError> {
+    let Some(value) = &table.call_token else {
+        return Ok(CallTokenRule::Required);
+    };
+    let known = [
+        ("required", CallTokenRule::Required),
+        ("optional", CallTokenRule::Optional),
+    ];
+    let rule = word(place, "call_token", value, &known)?;
+    if rule == CallTokenRule::Optional && methods.is_empty() {
+        return Err(place.at(
+            value,
+            &format!(
+                "account {name} has auth = [] and call_token = \"optional\": anybody could register \
+                 any address that is not theirs; set call_token = \"required\", or give a secret"
+            ),
+        ));
+    }
+    Ok(rule)
 }
 
 fn secret(place: Place<'_>, table: &Table) -> Result<Option<SecretString>, ConfigError> {

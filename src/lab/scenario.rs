@@ -106,7 +106,7 @@ pub fn all() -> Vec<Scenario> {
         },
         Scenario {
             name: "double-nat",
-            summary: "two NATs in a row, the home router and the carrier",
+            summary: "two NATs in a row, the home router's and the carrier's, both of them sound",
             network: Network::behind([Router::masquerade(13, 14), sound]),
             ..base.clone()
         },

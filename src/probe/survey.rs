@@ -6,6 +6,7 @@
 //! registration is renewed as a PBX would, from its own socket and in its own rhythm, so that a mapping
 //! that changes within a refresh shows in what the registrar sees.
 
+mod config;
 mod record;
 
 use std::{
@@ -15,120 +16,23 @@ use std::{
 
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
+pub use self::config::{SurveyConfig, SurveyEvent, SweepPlan};
 use self::record::Record;
 use crate::{
     probe::{
-        behaviour::Shape,
-        evidence::{Evidence, MappingEvidence, MappingObservation, MappingSource},
-        lifetime::{Answerer, Lifetime, LifetimeConfig, LifetimeEvent, LifetimeProgress},
+        evidence::{
+            Evidence, MappingEvidence, MappingObservation, MappingSource, RegistrationState,
+        },
+        lifetime::{Answerer, Lifetime, LifetimeConfig, LifetimeEvent},
         mapping::{Mapping, MappingConfig},
         reach::{Reach, ReachConfig},
     },
     proto::{
-        auth::Credentials,
         contract::{Input, Machine, SocketKey, Transmit, earlier},
-        registration::{Registration, RegistrationConfig, RegistrationEvent},
-        reliable::RetryPolicy,
+        registration::{Outcome, Registration, RegistrationConfig, RegistrationEvent},
     },
     types::PeerAddr,
 };
-
-/// What to find out, of whom.
-#[derive(Clone, Debug)]
-pub struct SurveyConfig {
-    /// The provider.
-    pub provider: PeerAddr,
-    /// A reflector on another host; the provider is asked whether it is one, too.
-    pub reflector: Option<PeerAddr>,
-    /// STUN servers.
-    pub stun: Vec<PeerAddr>,
-    /// The account to register; `None`: none is made.
-    pub credentials: Option<Credentials>,
-    /// The refresh to ask for.
-    pub refresh: Duration,
-    /// The refresh to judge with, instead of the granted one.
-    pub assumed_refresh: Option<Duration>,
-    /// Give the account's registration up instead of making one.
-    pub release_only: bool,
-    /// Send POKEs to the provider.
-    pub reach: bool,
-    /// Look at the mapping of one socket.
-    pub mapping: bool,
-    /// The lifetimes to measure; `None`: none.
-    pub sweep: Option<SweepPlan>,
-    /// When frames of the registration are sent again.
-    pub retry: RetryPolicy,
-    /// Seed of everything random.
-    pub seed: [u8; 32],
-}
-
-impl SurveyConfig {
-    /// The whole survey with the defaults of the command line.
-    #[must_use]
-    pub fn new(provider: PeerAddr, seed: [u8; 32]) -> Self {
-        Self {
-            provider,
-            reflector: None,
-            stun: Vec::new(),
-            credentials: None,
-            refresh: Duration::from_secs(60),
-            assumed_refresh: None,
-            release_only: false,
-            reach: true,
-            mapping: true,
-            sweep: Some(SweepPlan::default()),
-            retry: RetryPolicy::QUICK,
-            seed,
-        }
-    }
-}
-
-/// Which lifetimes are measured, and with how many mappings.
-#[derive(Clone, Debug)]
-pub struct SweepPlan {
-    /// The shapes.
-    pub shapes: Vec<Shape>,
-    /// The longest idle time to try.
-    pub longest: Duration,
-    /// Mappings in flight, at most.
-    pub budget: usize,
-}
-
-impl Default for SweepPlan {
-    fn default() -> Self {
-        Self {
-            shapes: Shape::ALL.to_vec(),
-            longest: Duration::from_secs(300),
-            budget: 512,
-        }
-    }
-}
-
-/// What the survey reports on its way.
-#[derive(Clone, Debug, PartialEq)]
-pub enum SurveyEvent {
-    /// Something of the registration happened.
-    Registration(RegistrationEvent),
-    /// The provider was asked, and answered or did not.
-    Reached,
-    /// The mapping was seen from everywhere that answers.
-    Mapped,
-    /// The lifetimes are being measured.
-    SweepBegun,
-    /// Twice a second while lifetimes are measured: how far that is.
-    Progress(LifetimeProgress),
-    /// The edge of one shape is known.
-    Edge {
-        /// Which.
-        shape: Shape,
-        /// The longest idle time that was survived.
-        alive: Option<Duration>,
-        /// The shortest that was not.
-        dead: Option<Duration>,
-    },
-    /// Everything is done.
-    Finished,
-}
 
 /// The machine.
 #[derive(Debug)]
@@ -145,6 +49,7 @@ pub struct Survey {
     lifetime: Option<Lifetime>,
     record: Option<Record>,
     renew: Option<Instant>,
+    retries: u8,
     tick: Option<Instant>,
     stopped: bool,
     stage: Stage,
@@ -172,6 +77,9 @@ const FIRST_LIFETIME_SOCKET: u32 = 16;
 /// How often the mapping is looked at again: more often than any NAT known forgets one.
 const MAPPING_AGAIN: Duration = Duration::from_secs(4);
 
+/// A registration that timed out is tried so often again where the line loses packets, as any client would:
+/// four losses in a row are no silence.
+const RETRIES: u8 = 2;
 /// How often progress is told.
 const TICK: Duration = Duration::from_millis(500);
 
@@ -190,6 +98,7 @@ impl Survey {
             lifetime: None,
             record: None,
             renew: None,
+            retries: 0,
             tick: None,
             stopped: false,
             stage: Stage::First,
@@ -390,7 +299,7 @@ impl Survey {
         }
         if reached {
             self.events.push_back(SurveyEvent::Reached);
-            let lossy = self.is_lossy();
+            let lossy = self.may_lose();
             if let Some(lifetime) = &mut self.lifetime {
                 lifetime.note_loss(lossy);
             }
@@ -431,13 +340,37 @@ impl Survey {
         while let Some(transmit) = registration.poll_transmit() {
             self.outbox.push_back(transmit);
         }
+        let mut again = false;
         while let Some(event) = registration.poll_event() {
-            if let Some(record) = &mut self.record {
-                self.renew = record.note(&event, now);
+            if let Some(record) = &mut self.record
+                && let Some(renew) = record.note(&event, now)
+            {
+                self.renew = Some(renew);
+            }
+            if matches!(event, RegistrationEvent::Ended(Outcome::TimedOut { .. })) {
+                again = self.retries < RETRIES && self.is_lossy() && !self.is_registered();
             }
             self.events.push_back(SurveyEvent::Registration(event));
         }
         self.registration = Some(registration);
+        if again {
+            self.retries += 1;
+            self.register(now);
+            self.drain_registration(now);
+        }
+    }
+
+    fn is_registered(&self) -> bool {
+        self.record
+            .as_ref()
+            .is_some_and(|record| record.evidence().state == RegistrationState::Registered)
+    }
+
+    /// Whether some POKEs were answered and some were not.
+    fn is_lossy(&self) -> bool {
+        self.reaches()
+            .map(Reach::evidence)
+            .any(|evidence| (1..evidence.sent).contains(&evidence.received))
     }
 
     /// Goes on to the next stage when this one is done.
@@ -471,12 +404,10 @@ impl Survey {
         [&self.reach, &self.reflector_reach].into_iter().flatten()
     }
 
-    /// Whether the path loses packets, and while that is being found out.
-    fn is_lossy(&self) -> bool {
-        self.reaches().any(|reach| {
-            let evidence = reach.evidence();
-            !reach.is_finished() || evidence.received < evidence.sent
-        })
+    /// Whether the path may lose packets: until the POKEs are over, nobody knows.
+    fn may_lose(&self) -> bool {
+        self.reaches()
+            .any(|reach| !reach.is_finished() || reach.evidence().received < reach.evidence().sent)
     }
 
     fn begin_sweep(&mut self, now: Instant) {
@@ -488,7 +419,6 @@ impl Survey {
             (None, Some((server, _))) => Answerer::Stun(server),
             (None, None) => return,
         };
-        let lossy = self.is_lossy();
         let config = LifetimeConfig {
             answerer,
             control: CONTROL_SOCKET,
@@ -496,7 +426,7 @@ impl Survey {
             shapes: plan.shapes,
             longest: plan.longest,
             budget: plan.budget,
-            lossy,
+            lossy: self.may_lose(),
             seed: self.rng.random(),
         };
         self.events.push_back(SurveyEvent::SweepBegun);

@@ -394,6 +394,7 @@ impl Registration {
 
     fn end(&mut self, outcome: Outcome) {
         self.state = State::Ended;
+        self.dialogue.abandon();
         self.events.push_back(RegistrationEvent::Ended(outcome));
     }
 
@@ -445,8 +446,6 @@ impl Machine for Registration {
 
     fn handle_timeout(&mut self, now: Instant) {
         if self.state == State::Ended {
-            // What is still unacknowledged no longer matters to anybody.
-            let _ = self.dialogue.handle_timeout(now);
             return;
         }
         if self.dialogue.handle_timeout(now).is_err() || now >= self.deadline {

@@ -194,6 +194,17 @@ fn a_port_in_use_is_named_with_its_owner() {
     tool::run(&mut tool::command(&line), &plain).assert_complaint(&["already in use"]);
 }
 
+/// A reflector that cannot be found leaves a question open; the others are answered all the same.
+#[test]
+fn a_helper_without_address_is_told_and_left_out() {
+    let here = SocketAddr::new(loopback::address().into(), 4569);
+    let line = format!("check {here} --reflector no-such-host.invalid");
+    let ended = tool::run(&mut tool::command(&line), &plain);
+    assert_eq!(ended.status, 2, "{ended:?}");
+    assert!(ended.stderr.contains("no-such-host.invalid"), "{ended:?}");
+    assert!(ended.stdout.contains("provider-unreachable"), "{ended:?}");
+}
+
 #[test]
 fn mistakes_are_one_sentence() {
     let folder = tempfile::tempdir().unwrap();

@@ -3,9 +3,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // in a test, a panic is the report
 #![allow(clippy::print_stdout)] // tables, for --nocapture
 
+mod arbitrary;
+mod bad_servers;
+mod late_answers;
 mod lifetime;
 mod nat_table;
 mod registration;
 mod registration_hostile;
+mod script;
 mod stalls;
+mod strangers;
 mod support;
+mod survey;

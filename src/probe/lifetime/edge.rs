@@ -24,11 +24,15 @@ pub(super) struct Edge {
     pub(super) settled: bool,
 }
 
+/// So many samples in a row that could not be measured do not part the misses around them: at 10 % loss
+/// they are everyday.
+const GAP: usize = 2;
+
 /// Finds the edge of `samples`, which are in ascending order. A mapping is proven gone at the first of
 /// `misses` samples in a row that missed, above everything that was alive: one lost packet proves
 /// nothing. Each sample has a socket and a mapping of its own, so that those that follow a miss are what
-/// confirms it; one that could not be measured confirms nothing, and the row begins anew behind it. At
-/// the end of the samples fewer do, if they are all there are.
+/// confirms it; one that could not be measured confirms nothing, and behind more than [`GAP`] of them the
+/// row begins anew. At the end of the samples fewer do, if they are all there are.
 pub(super) fn find(samples: &[(Duration, Sample)], misses: usize) -> Edge {
     let last_alive = samples
         .iter()
@@ -38,12 +42,14 @@ pub(super) fn find(samples: &[(Duration, Sample)], misses: usize) -> Edge {
         .and_then(|at| samples.get(at))
         .map(|(idle, _)| *idle);
     let mut run = 0;
+    let mut gap = 0;
     let mut first = None;
     let mut open = false;
     for (idle, sample) in above {
         match sample {
             Sample::Missed => {
                 run += 1;
+                gap = 0;
                 first.get_or_insert(*idle);
                 if run >= misses {
                     return Edge {
@@ -53,6 +59,7 @@ pub(super) fn find(samples: &[(Duration, Sample)], misses: usize) -> Edge {
                     };
                 }
             }
+            Sample::Unknown if gap < GAP => gap += 1,
             Sample::Open | Sample::Unknown | Sample::Alive => {
                 open |= *sample == Sample::Open;
                 run = 0;
@@ -102,9 +109,9 @@ mod tests {
             ("aamaammm.", (Some(5), Some(6), true)),
             ("aammmaa..", (Some(7), None, false)),
             // What was not measured makes the edge wider, never earlier.
-            ("aaaumumm.", (Some(3), None, false)),
-            ("aaamuummm", (Some(3), Some(7), true)),
-            ("aaamummu", (Some(3), None, true)),
+            ("aaaumumm.", (Some(3), Some(5), true)),
+            ("aaamuuummm", (Some(3), Some(8), true)),
+            ("aaamuuumm.", (Some(3), None, false)),
             ("aaauumm", (Some(3), Some(6), true)),
             ("aaa.mmm..", (Some(3), Some(5), false)),
             ("aaaaaaa", (Some(7), None, true)),

@@ -85,7 +85,8 @@ impl Record {
             RegistrationEvent::AnsweredFrom(peer) => evidence.answered_from = Some(*peer),
             RegistrationEvent::Unreachable(cause) => evidence.unreachable = Some(*cause),
             RegistrationEvent::Ended(outcome) => {
-                self.ended = true;
+                // One that timed out may be tried again, and is the first one then.
+                self.ended = !matches!(outcome, Outcome::TimedOut { .. });
                 evidence.elapsed = now.saturating_duration_since(self.began);
                 return self.note_outcome(outcome, now);
             }

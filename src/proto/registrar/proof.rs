@@ -64,20 +64,16 @@ impl Registrar {
         let account = dialogue
             .account
             .and_then(|index| self.config.accounts.get(index));
-        match proof(account, dialogue.challenge.as_bytes(), elements) {
-            Some(method) => {
-                // Who answers a challenge has received it.
-                if method != Method::Plaintext && !dialogue.proven {
-                    dialogue.proven = true;
-                    self.unproven.retain(|unproven| *unproven != key);
-                }
-                Ok(())
-            }
-            None => {
-                self.guesses.was_wrong(key.0, &dialogue.user, now);
-                Err(Refusal::Credentials)
-            }
+        let Some(method) = proof(account, dialogue.challenge.as_bytes(), elements) else {
+            self.guesses.was_wrong(key.0, &dialogue.user, now);
+            return Err(Refusal::Credentials);
+        };
+        // Who answers a challenge has received it.
+        if method != Method::Plaintext && !dialogue.proven {
+            dialogue.proven = true;
+            self.unproven.retain(|unproven| *unproven != key);
         }
+        Ok(())
     }
 }
 
