@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use iax2_natcheck::os::asterisk::Cli;
 use support::{
     asterisk::Asterisk,
     coturn::Coturn,
@@ -29,6 +30,41 @@ fn asterisk_boots_and_answers_a_poke() {
     let golden = golden::all();
     let answer = ask(asterisk.address(), &golden["stateless/poke"]);
     assert_eq!(answer, golden["stateless/pong"]);
+}
+
+/// What `check --asterisk` reads, read from a real one.
+#[test]
+#[ignore = "needs the Asterisk that tests/all fetches"]
+fn the_tables_of_asterisk_are_understood() {
+    let registrar = Asterisk::registrar(loopback::address())
+        .refresh(30)
+        .start(&plain);
+    let client = Asterisk::client(loopback::address(), registrar.address())
+        .register("alice")
+        .start(&plain);
+    client.wait_for_registration("alice");
+    let cli = |asterisk: &Asterisk| {
+        let (program, config) = asterisk.program_and_configuration();
+        Cli {
+            program: program.to_owned(),
+            config: Some(config),
+            limit: PATIENCE,
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let registry = runtime.block_on(cli(&client).registry()).unwrap();
+    let [entry] = &registry[..] else {
+        panic!("{registry:?}")
+    };
+    assert!(entry.is_user("alice"), "{entry:?}");
+    assert_eq!(entry.refresh, Duration::from_secs(30));
+    assert_eq!(entry.perceived.unwrap().get(), client.address());
+    let peers = runtime.block_on(cli(&registrar).peers()).unwrap();
+    let alice = peers.iter().find(|peer| peer.name == "alice").unwrap();
+    assert_eq!(alice.host, Some(client.address().ip().to_string()));
 }
 
 #[test]

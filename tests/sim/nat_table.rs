@@ -354,8 +354,8 @@ fn every_kind_of_nat_is_told_at_ten_percent_loss() {
 }
 
 #[test]
-#[ignore = "takes minutes: every combination"]
-fn every_combination_is_told_at_every_loss() {
+#[ignore = "takes a minute: a seventeenth of all combinations, another one at each loss"]
+fn a_sample_of_every_combination_is_told_at_every_loss() {
     let mut kinds = Vec::new();
     for kind in selection() {
         for allocation in ALLOCATIONS {
@@ -374,7 +374,8 @@ fn every_combination_is_told_at_every_loss() {
             }
         }
     }
-    for loss in [0.0, 0.02, 0.1] {
-        compare(&kinds, loss);
+    for (offset, loss) in [0.0, 0.02, 0.1].into_iter().enumerate() {
+        let sample: Vec<Kind> = kinds.iter().copied().skip(offset * 5).step_by(17).collect();
+        compare(&sample, loss);
     }
 }

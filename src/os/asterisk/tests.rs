@@ -259,17 +259,3 @@ async fn a_command_that_hangs_is_ended() {
         "Asterisk did not answer `iax2 show registry` within 200ms"
     );
 }
-
-#[tokio::test]
-#[ignore = "needs a running Asterisk with chan_iax2; ASTERISK names the program, ASTERISK_CONF its asterisk.conf"]
-async fn a_real_asterisk_is_understood() {
-    let variable = |name| std::env::var_os(name).map(PathBuf::from);
-    let cli = Cli {
-        program: variable("ASTERISK").unwrap_or_else(|| PathBuf::from("asterisk")),
-        config: variable("ASTERISK_CONF"),
-        ..Cli::default()
-    };
-    let registry = cli.registry().await.unwrap();
-    let peers = cli.peers().await.unwrap();
-    assert!(!registry.is_empty() || !peers.is_empty());
-}
