@@ -218,6 +218,32 @@ impl Truth {
     }
 }
 
+impl Truth {
+    /// The truth where no address changed within a refresh: on a line with loss the last frames of a
+    /// registration come again, seconds later, and may carry a mapping over to the next one.
+    fn without_change(mut self) -> Self {
+        self.findings
+            .retain(|found| *found != (FindingId::InconsistentNat, Severity::Critical));
+        let worst = self.findings.iter().map(|(_, severity)| *severity).max();
+        self.verdict = match worst {
+            Some(Severity::Critical) => Verdict::Critical,
+            Some(Severity::Warning) => Verdict::Warning,
+            Some(Severity::Unknown) => Verdict::Unknown,
+            None => Verdict::Ok,
+        };
+        self
+    }
+}
+
+/// Whether the registrar of the world saw one address only, each time.
+fn saw_one_address(evidence: &Evidence) -> bool {
+    evidence.registration.as_ref().is_some_and(|registration| {
+        let mut seen = registration.apparent.iter().map(|(_, address)| address);
+        let first = seen.next();
+        first.is_some() && seen.all(|address| Some(address) == first)
+    })
+}
+
 fn survey(kind: Kind, loss: f64, number: u64) -> (Evidence, Judgement, Duration) {
     let start = Instant::now();
     let mut world = World::new(start);
@@ -258,7 +284,13 @@ fn compare(kinds: &[Kind], loss: f64) {
                 .registration
                 .as_ref()
                 .is_some_and(|registration| registration.elapsed > seconds(2));
-        let (truth, found) = (kind.truth(is_stream), Truth::of(&judgement));
+        let (mut truth, found) = (kind.truth(is_stream), Truth::of(&judgement));
+        if loss > 0.0
+            && truth.behaviour == Behaviour::Known(Dependence::EndpointIndependent)
+            && saw_one_address(&evidence)
+        {
+            truth = truth.without_change();
+        }
         let refreshes = evidence
             .lifetime
             .as_ref()
@@ -354,7 +386,7 @@ fn every_kind_of_nat_is_told_at_ten_percent_loss() {
 }
 
 #[test]
-#[ignore = "takes a minute: a seventeenth of all combinations, another one at each loss"]
+#[ignore = "takes a minute: one in 29 of all combinations, another one at each loss"]
 fn a_sample_of_every_combination_is_told_at_every_loss() {
     let mut kinds = Vec::new();
     for kind in selection() {
@@ -375,7 +407,7 @@ fn a_sample_of_every_combination_is_told_at_every_loss() {
         }
     }
     for (offset, loss) in [0.0, 0.02, 0.1].into_iter().enumerate() {
-        let sample: Vec<Kind> = kinds.iter().copied().skip(offset * 5).step_by(17).collect();
+        let sample: Vec<Kind> = kinds.iter().copied().skip(offset * 5).step_by(29).collect();
         compare(&sample, loss);
     }
 }
