@@ -31,24 +31,24 @@ fn a_survey_that_is_stopped_reports_what_it_knows() {
     let site = Site::behind([Router::masquerade(30, 120)]);
     let _provider = Asterisk::registrar(PROVIDER).start(&site.far());
     let _reflector = site.reflector();
-    let line =
-        format!("check {PROVIDER} --user alice --json --reflector {REFLECTOR}:{REFLECTOR_PORT}");
-    let start = |options: &str| {
-        let line = format!("{line} {options}");
+    // An account each: of two that register at once, Asterisk may tell one the other's address.
+    let start = |account: &str, options: &str| {
+        let line = format!(
+            "check {PROVIDER} --user {account} --json --reflector {REFLECTOR}:{REFLECTOR_PORT} \
+             {options}"
+        );
         Running::start(&mut tool::with_secret(&line, SECRET), &site.near())
     };
     thread::scope(|scope| {
         let timed = scope.spawn(|| {
-            let began = Instant::now();
-            Ended::new(
-                start("--timeout 5s").end(Duration::from_secs(5) + GRACE),
-                began,
-            )
+            let (began, running) = (Instant::now(), start("alice", "--timeout 5s"));
+            Ended::new(running.end(Duration::from_secs(5) + GRACE), began)
         });
-        let [interrupted, terminated] = [Signal::SIGINT, Signal::SIGTERM].map(|signal| {
+        let signals = [(Signal::SIGINT, "trunk1"), (Signal::SIGTERM, "tokyes")];
+        let [interrupted, terminated] = signals.map(|(signal, account)| {
             let start = &start;
             scope.spawn(move || {
-                let (began, running) = (Instant::now(), start(""));
+                let (began, running) = (Instant::now(), start(account, ""));
                 thread::sleep(Duration::from_secs(5));
                 running.signal(signal);
                 Ended::new(running.end(GRACE), began)
