@@ -3,6 +3,7 @@
 pub mod account;
 pub mod admission;
 pub mod auth;
+pub mod call;
 pub mod cipher;
 pub mod contract;
 pub mod endpoint;
