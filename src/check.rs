@@ -4,6 +4,7 @@
 //! picks a side: where the main question stays open, the verdict is *unknown* and a finding says
 //! what would close it.
 
+pub mod calls;
 pub mod drift;
 pub mod finding;
 pub mod lifetime;
@@ -46,6 +47,8 @@ pub enum Question {
     Mapping,
     /// How long does an idle mapping live? (`nat lifetime`)
     Lifetime,
+    /// Do calls come to their end, and can both sides hear each other? (`call`)
+    Calls,
 }
 
 /// The whole judgement in one word, in the order of its weight.
@@ -74,6 +77,8 @@ pub struct Judgement {
     pub nat: Option<nat_kind::NatKind>,
     /// How often the client registers again, where the refresh is known.
     pub cycle: Option<lifetime::Cycle>,
+    /// What the test calls mean, where some were placed.
+    pub calls: Option<calls::JudgedCalls>,
     /// The share of the time in which calls can come in, where it could be told.
     pub reachable: Option<lifetime::Reachable>,
 }
@@ -98,6 +103,7 @@ pub fn judge(evidence: &Evidence, context: &Context) -> Judgement {
         findings.extend(nat_kind::finding(evidence));
     }
     findings.extend(drift);
+    findings.extend(calls::findings(evidence, context));
     findings.extend(open_question::finding(evidence, context, &findings));
     findings.sort_by_key(|found| std::cmp::Reverse(found.severity));
 
@@ -117,6 +123,7 @@ pub fn judge(evidence: &Evidence, context: &Context) -> Judgement {
         findings,
         nat,
         cycle,
+        calls: evidence.calls.as_ref().map(calls::judge),
         reachable,
     }
 }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::{
-    probe::behaviour::Shape,
+    probe::{behaviour::Shape, calls::evidence::CallsEvidence},
     proto::contract::Unreachable,
     types::{LocalAddr, MappedAddr, PeerAddr},
 };
@@ -24,6 +24,8 @@ pub struct Evidence {
     pub mapping: Option<MappingEvidence>,
     /// How long idle mappings live.
     pub lifetime: Option<LifetimeEvidence>,
+    /// Test calls.
+    pub calls: Option<CallsEvidence>,
     /// The survey was stopped before its end (by the user, or by the time limit).
     pub interrupted: bool,
 }

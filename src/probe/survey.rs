@@ -6,6 +6,7 @@
 //! registration is renewed as a PBX would, from its own socket and in its own rhythm, so that a mapping
 //! that changes within a refresh shows in what the registrar sees.
 
+mod calls;
 mod config;
 mod record;
 
@@ -20,6 +21,7 @@ pub use self::config::{SurveyConfig, SurveyEvent, SweepPlan};
 use self::record::Record;
 use crate::{
     probe::{
+        calls::Calls,
         evidence::{
             Evidence, MappingEvidence, MappingObservation, MappingSource, RegistrationState,
         },
@@ -31,7 +33,7 @@ use crate::{
         contract::{Input, Machine, SocketKey, Transmit, earlier},
         registration::{Outcome, Registration, RegistrationConfig, RegistrationEvent},
     },
-    types::PeerAddr,
+    types::{LocalAddr, PeerAddr},
 };
 
 /// The machine.
@@ -47,6 +49,9 @@ pub struct Survey {
     /// What the reflector sees of the socket of the registration.
     registered_mapping: Option<Mapping>,
     lifetime: Option<Lifetime>,
+    calls: Option<Calls>,
+    /// What the socket of the calls is bound to, once it is open.
+    calls_local: Option<(SocketKey, LocalAddr)>,
     record: Option<Record>,
     renew: Option<Instant>,
     retries: u8,
@@ -61,7 +66,7 @@ pub struct Survey {
 enum Stage {
     /// Registration and mapping; POKEs begin here too.
     First,
-    /// Lifetimes, and renewals of the registration.
+    /// Lifetimes, calls, and renewals of the registration.
     Sweep,
     /// Nothing more is sent.
     Over,
@@ -73,6 +78,8 @@ const REACH_SOCKET: SocketKey = SocketKey(1);
 const REFLECTOR_REACH_SOCKET: SocketKey = SocketKey(2);
 const MAPPING_SOCKET: SocketKey = SocketKey(3);
 const CONTROL_SOCKET: SocketKey = SocketKey(4);
+/// The socket of the test calls, where the registration has the first one.
+pub const CALLS_SOCKET: SocketKey = SocketKey(5);
 const FIRST_LIFETIME_SOCKET: u32 = 16;
 /// How often the mapping is looked at again: more often than any NAT known forgets one.
 const MAPPING_AGAIN: Duration = Duration::from_secs(4);
@@ -96,6 +103,8 @@ impl Survey {
             mapping: None,
             registered_mapping: None,
             lifetime: None,
+            calls: None,
+            calls_local: None,
             record: None,
             renew: None,
             retries: 0,
@@ -129,6 +138,10 @@ impl Survey {
                 self.outbox.push_back(transmit);
             }
         }
+        if let Some(calls) = &mut self.calls {
+            calls.stop(now);
+        }
+        self.drain_calls();
         self.finish();
     }
 
@@ -165,6 +178,7 @@ impl Survey {
             asterisk: None,
             mapping: self.mapping_evidence(),
             lifetime: self.lifetime.as_ref().and_then(Lifetime::evidence),
+            calls: self.calls.as_ref().map(Calls::evidence),
             interrupted: self.stopped || self.stage != Stage::Over,
         }
     }
@@ -382,10 +396,13 @@ impl Survey {
         if self.stage == Stage::First && self.is_first_stage_done() {
             self.stage = Stage::Sweep;
             self.begin_sweep(now);
+            self.begin_calls(now);
         }
+        self.drain_calls();
         let swept = self.lifetime.as_ref().is_none_or(Lifetime::is_finished);
         let reached = self.reaches().all(Reach::is_finished);
-        if self.stage == Stage::Sweep && swept && reached && self.registration_is_over() {
+        let called = self.calls.as_ref().is_none_or(Calls::is_finished);
+        if self.stage == Stage::Sweep && swept && reached && called && self.registration_is_over() {
             self.finish();
         }
     }
@@ -460,6 +477,7 @@ impl Machine for Survey {
             | Input::Datagram { socket, .. }
             | Input::Unreachable { socket, .. } => socket,
         };
+        self.give_to_calls(socket, input, now);
         match socket {
             REGISTRATION_SOCKET => {
                 if let (Input::Opened { local, .. }, Some(record)) = (input, &mut self.record) {
@@ -521,6 +539,9 @@ impl Machine for Survey {
         if let Some(lifetime) = &mut self.lifetime {
             lifetime.handle_timeout(now);
         }
+        if let Some(calls) = &mut self.calls {
+            calls.handle_timeout(now);
+        }
         if let (Some(due), Some(lifetime)) = (self.tick, &self.lifetime)
             && due <= now
         {
@@ -561,6 +582,7 @@ impl Machine for Survey {
                 .as_ref()
                 .and_then(Mapping::poll_timeout),
             self.lifetime.as_ref().and_then(Lifetime::poll_timeout),
+            self.calls.as_ref().and_then(Calls::poll_timeout),
             renew,
             self.tick.map(|due| (due, "tell how far the sweep is")),
         ]

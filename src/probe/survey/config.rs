@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use crate::{
-    probe::{behaviour::Shape, lifetime::LifetimeProgress},
+    probe::{
+        behaviour::Shape,
+        calls::plan::{CallsConfig, CallsEvent},
+        lifetime::LifetimeProgress,
+    },
     proto::{auth::Credentials, registration::RegistrationEvent, reliable::RetryPolicy},
     types::PeerAddr,
 };
@@ -31,6 +35,8 @@ pub struct SurveyConfig {
     pub mapping: bool,
     /// The lifetimes to measure; `None`: none.
     pub sweep: Option<SweepPlan>,
+    /// The test calls to place; `None`: none.
+    pub calls: Option<Box<CallsConfig>>,
     /// When frames of the registration are sent again.
     pub retry: RetryPolicy,
     /// Seed of everything random.
@@ -52,6 +58,7 @@ impl SurveyConfig {
             reach: true,
             mapping: true,
             sweep: Some(SweepPlan::default()),
+            calls: None,
             retry: RetryPolicy::QUICK,
             seed,
         }
@@ -101,6 +108,8 @@ pub enum SurveyEvent {
         /// The shortest that was not.
         dead: Option<Duration>,
     },
+    /// Something of the test calls happened.
+    Calls(CallsEvent),
     /// Everything is done.
     Finished,
 }
