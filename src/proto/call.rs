@@ -32,7 +32,7 @@ use rand::{SeedableRng as _, rngs::StdRng};
 pub use self::{
     answering::{Challenge, offers_aes},
     dialling::{DialConfig, EncryptionOffer},
-    event::{Audio, CallEvent, Carrier, Ending, ReceiverReport, Reason, Side},
+    event::{Audio, CallEvent, Carrier, Ending, Reason, ReceiverReport, Side},
 };
 use self::{
     dialling::Dialling,
@@ -419,15 +419,16 @@ impl Call {
 
     /// Ends the call: HANGUP, at any stage (RFC 5456 §6.2.5).
     pub fn hang_up(&mut self, cause: Reason, now: Instant) {
+        let elements = cause.write();
         let ending = Ending::HungUp {
             by: Side::Us,
-            cause: cause.clone(),
+            cause,
             acknowledged: true,
         };
-        self.close(Command::Hangup, &cause, ending, now);
+        self.close(Command::Hangup, elements, ending, now);
     }
 
-    fn close(&mut self, command: Command, cause: &Reason, ending: Ending, now: Instant) {
+    fn close(&mut self, command: Command, elements: IeWriter, ending: Ending, now: Instant) {
         if matches!(self.stage, Stage::Closing | Stage::Over) {
             return;
         }
@@ -436,7 +437,7 @@ impl Call {
         self.stage = Stage::Closing;
         self.limit = now + CLOSING_LIMIT;
         self.closing = Some(ending);
-        self.send(command, cause.write(), now);
+        self.send(command, elements, now);
         self.flush();
     }
 

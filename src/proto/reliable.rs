@@ -211,13 +211,7 @@ impl Reliable {
     }
 
     /// Sends a numbered frame of media, whose timestamp is the media's (RFC 5456 §8.1.1).
-    pub fn send_media(
-        &mut self,
-        kind: Kind,
-        payload: Vec<u8>,
-        timestamp: Timestamp,
-        now: Instant,
-    ) {
+    pub fn send_media(&mut self, kind: Kind, payload: Vec<u8>, timestamp: Timestamp, now: Instant) {
         let frame = Pending::new(kind, payload, timestamp, now);
         self.push(frame, Duration::ZERO, now);
     }

@@ -81,8 +81,7 @@ impl Call {
         );
         // The challenge itself is in clear.
         self.flush();
-        self.pending_key =
-            secret.map(|secret| CallKey::derive(challenge.text.as_bytes(), secret));
+        self.pending_key = secret.map(|secret| CallKey::derive(challenge.text.as_bytes(), secret));
     }
 
     /// Accepts the call with this format: it is linked.
@@ -99,11 +98,12 @@ impl Call {
 
     /// Refuses the call (RFC 5456 §6.2.4).
     pub fn reject(&mut self, cause: Reason, now: Instant) {
+        let elements = cause.write();
         let ending = Ending::Rejected {
             by: Side::Us,
-            cause: cause.clone(),
+            cause,
         };
-        self.close(Command::Reject, &cause, ending, now);
+        self.close(Command::Reject, elements, ending, now);
     }
 
     /// Answers the call: it is up.

@@ -169,7 +169,11 @@ impl Call {
 
     /// AUTHREQ.
     pub(super) fn handle_challenge(&mut self, elements: &Ies<'_>, now: Instant) {
-        let Some(dialling) = self.dialling.as_mut().filter(|_| self.stage == Stage::Waiting) else {
+        let Some(dialling) = self
+            .dialling
+            .as_mut()
+            .filter(|_| self.stage == Stage::Waiting)
+        else {
             self.counts.odd += 1;
             return;
         };
@@ -222,7 +226,11 @@ impl Call {
 
     /// ACCEPT.
     pub(super) fn handle_accept(&mut self, elements: Ies<'_>, now: Instant) {
-        let Some(dialling) = self.dialling.as_ref().filter(|_| self.stage == Stage::Waiting) else {
+        let Some(dialling) = self
+            .dialling
+            .as_ref()
+            .filter(|_| self.stage == Stage::Waiting)
+        else {
             self.counts.odd += 1;
             return;
         };
@@ -260,7 +268,7 @@ impl Call {
     /// The callee asks for what we will not do: it is told by HANGUP, and this is why.
     fn give_up(&mut self, ending: Ending, now: Instant) {
         let cause = Reason::code(Cause::FacilityRejected.get());
-        self.close(Command::Hangup, &cause, ending, now);
+        self.close(Command::Hangup, cause.write(), ending, now);
     }
 }
 
