@@ -153,6 +153,12 @@ impl Reliable {
         }
     }
 
+    /// The source is proven after all: from now on what it does not acknowledge is sent again.
+    pub fn trust(&mut self, policy: RetryPolicy) {
+        self.policy = policy;
+        self.quiet = false;
+    }
+
     /// The call number of this side.
     #[must_use]
     pub const fn local(&self) -> CallNumber {

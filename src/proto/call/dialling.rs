@@ -10,6 +10,7 @@ use crate::{
         auth::{Credentials, Method},
         cipher::CallKey,
         registration::cause_of,
+        reliable::Reliable,
     },
     types::{CallNumber, Timestamp},
     wire::iax2::{
@@ -84,7 +85,8 @@ impl Call {
     /// had lately.
     #[must_use]
     pub fn dial(config: DialConfig, local: CallNumber, now: Instant) -> Self {
-        let mut call = Self::new(local, config.manners, config.seed, now);
+        let dialogue = Reliable::new(local, config.manners.retry, now);
+        let mut call = Self::new(dialogue, config.manners, config.seed, now);
         call.capability = config
             .formats
             .iter()

@@ -70,7 +70,7 @@ impl Call {
     ) {
         let mut elements = IeWriter::new();
         if command == Command::Pong
-            && let Some(report) = self.report
+            && let Some(report) = self.reception.report()
         {
             elements = report.write(elements);
         }
