@@ -15,3 +15,4 @@ pub mod registration;
 pub mod reliable;
 pub mod stateless;
 pub mod token;
+pub mod trunk;
