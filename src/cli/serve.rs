@@ -26,8 +26,9 @@ use iax2_natcheck::{
     },
     proto::{
         contract::SocketKey,
+        door::Refusal,
         endpoint::{self, EndpointConfig, EndpointCounts},
-        registrar::{Refusal, Registrar, RegistrarConfig, RegistrarCounts, RegistrarEvent},
+        registrar::{Registrar, RegistrarConfig, RegistrarCounts, RegistrarEvent},
         reliable::RetryPolicy,
         token::{TokenKey, Tokens, WallClock},
     },

@@ -7,8 +7,9 @@ use crate::{
     probe::reflector::{Reflector, ReflectorCounts},
     proto::{
         contract::{Input, Machine, SocketKey, Transmit, earlier},
+        door::Arrival,
         endpoint::{Endpoint, EndpointConfig, EndpointCounts},
-        registrar::{Arrival, RegistrarEvent},
+        registrar::RegistrarEvent,
         token::Tokens,
     },
     types::PeerAddr,

@@ -18,6 +18,7 @@ mod answering;
 mod dialling;
 mod event;
 mod framing;
+mod reception;
 mod secrecy;
 mod supervision;
 mod talking;
@@ -32,11 +33,12 @@ use rand::{SeedableRng as _, rngs::StdRng};
 pub use self::{
     answering::{Challenge, offers_aes},
     dialling::{DialConfig, EncryptionOffer},
-    event::{Audio, CallEvent, Carrier, Ending, ReceiverReport, Reason, Side},
+    event::{Audio, CallEvent, Carrier, Ending, Reason, ReceiverReport, Side},
 };
 use self::{
     dialling::Dialling,
     framing::{Incoming, Outgoing},
+    reception::Reception,
     secrecy::Secrecy,
     supervision::Supervision,
 };
@@ -53,7 +55,7 @@ use crate::{
         format::Formats,
         frame::{Frame, FullFrame, Kind},
         ie::IeWriter,
-        trunk::MetaTrunk,
+        trunk::{MetaTrunk, TrunkEntry},
     },
 };
 
@@ -162,8 +164,7 @@ pub struct Call {
     outgoing: Outgoing,
     incoming: Incoming,
     supervision: Supervision,
-    /// What to tell the peer in PONG.
-    report: Option<ReceiverReport>,
+    reception: Reception,
     trunked: bool,
     quelched: bool,
     /// When the stage is given up.
@@ -184,12 +185,12 @@ const CLOSING_LIMIT: Duration = Duration::from_secs(10);
 const TRUNK_BACKLOG: usize = 8;
 
 impl Call {
-    fn new(local: CallNumber, manners: Manners, seed: [u8; 32], now: Instant) -> Self {
+    fn new(dialogue: Reliable, manners: Manners, seed: [u8; 32], now: Instant) -> Self {
         Self {
             dialling: None,
             stage: Stage::Waiting,
             manners,
-            dialogue: Reliable::new(local, manners.retry, now),
+            dialogue,
             unsettled: None,
             secrecy: None,
             pending_key: None,
@@ -199,7 +200,7 @@ impl Call {
             outgoing: Outgoing::default(),
             incoming: Incoming::default(),
             supervision: Supervision::default(),
-            report: None,
+            reception: Reception::default(),
             trunked: false,
             quelched: false,
             limit: now + SETUP_LIMIT,
@@ -274,9 +275,10 @@ impl Call {
         self.trunked = trunked;
     }
 
-    /// What PONG tells the peer of its audio from now on.
-    pub fn set_report(&mut self, report: ReceiverReport) {
-        self.report = Some(report);
+    /// What arrived of the peer's audio so far, as PONG tells it; `None` before the first packet.
+    #[must_use]
+    pub fn received(&self) -> Option<ReceiverReport> {
+        self.reception.figures()
     }
 
     /// Takes a datagram whose call numbers are this call's.
@@ -298,7 +300,7 @@ impl Call {
             Ok(Frame::Full(frame)) => self.handle_full(&frame, now),
             Ok(Frame::Mini(mini)) => {
                 let timestamp = self.incoming.mini(mini.timestamp);
-                self.take_audio(timestamp, mini.payload, Carrier::Mini);
+                self.take_audio(timestamp, mini.payload, Carrier::Mini, now);
             }
             Ok(Frame::Video(_)) => {}
             Ok(Frame::Trunk(_) | Frame::Meta(_)) | Err(_) => self.counts.odd += 1,
@@ -306,12 +308,12 @@ impl Call {
     }
 
     /// Takes this call's entry of a trunk frame.
-    pub fn handle_entry(&mut self, trunk: &MetaTrunk<'_>, timestamp: Option<u16>, payload: &[u8]) {
-        let timestamp = match timestamp {
+    pub fn handle_entry(&mut self, trunk: &MetaTrunk<'_>, entry: &TrunkEntry<'_>, now: Instant) {
+        let timestamp = match entry.timestamp {
             Some(low) => self.incoming.mini(low),
             None => self.incoming.entry(trunk.timestamp),
         };
-        self.take_audio(timestamp, payload, Carrier::Trunk);
+        self.take_audio(timestamp, entry.payload, Carrier::Trunk, now);
     }
 
     fn handle_full(&mut self, frame: &FullFrame<'_>, now: Instant) {
@@ -419,15 +421,16 @@ impl Call {
 
     /// Ends the call: HANGUP, at any stage (RFC 5456 §6.2.5).
     pub fn hang_up(&mut self, cause: Reason, now: Instant) {
+        let elements = cause.write();
         let ending = Ending::HungUp {
             by: Side::Us,
-            cause: cause.clone(),
+            cause,
             acknowledged: true,
         };
-        self.close(Command::Hangup, &cause, ending, now);
+        self.close(Command::Hangup, elements, ending, now);
     }
 
-    fn close(&mut self, command: Command, cause: &Reason, ending: Ending, now: Instant) {
+    fn close(&mut self, command: Command, elements: IeWriter, ending: Ending, now: Instant) {
         if matches!(self.stage, Stage::Closing | Stage::Over) {
             return;
         }
@@ -436,7 +439,7 @@ impl Call {
         self.stage = Stage::Closing;
         self.limit = now + CLOSING_LIMIT;
         self.closing = Some(ending);
-        self.send(command, cause.write(), now);
+        self.send(command, elements, now);
         self.flush();
     }
 

@@ -9,7 +9,8 @@ use crate::{
     proto::{
         admission::{Rate, RateLimit},
         contract::{Input, Machine, Transmit},
-        registrar::{Arrival, Registrar, RegistrarConfig, RegistrarEvent},
+        door::Arrival,
+        registrar::{Registrar, RegistrarConfig, RegistrarEvent},
         stateless,
     },
     wire::iax2::{

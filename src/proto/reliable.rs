@@ -153,6 +153,12 @@ impl Reliable {
         }
     }
 
+    /// The source is proven after all: from now on what it does not acknowledge is sent again.
+    pub fn trust(&mut self, policy: RetryPolicy) {
+        self.policy = policy;
+        self.quiet = false;
+    }
+
     /// The call number of this side.
     #[must_use]
     pub const fn local(&self) -> CallNumber {
@@ -211,13 +217,7 @@ impl Reliable {
     }
 
     /// Sends a numbered frame of media, whose timestamp is the media's (RFC 5456 §8.1.1).
-    pub fn send_media(
-        &mut self,
-        kind: Kind,
-        payload: Vec<u8>,
-        timestamp: Timestamp,
-        now: Instant,
-    ) {
+    pub fn send_media(&mut self, kind: Kind, payload: Vec<u8>, timestamp: Timestamp, now: Instant) {
         let frame = Pending::new(kind, payload, timestamp, now);
         self.push(frame, Duration::ZERO, now);
     }

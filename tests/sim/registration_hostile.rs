@@ -8,7 +8,8 @@ use iax2_natcheck::{
         account::{Account, CallTokenRule},
         auth::{Method, md5_result},
         contract::{Input, Machine, SocketKey},
-        registrar::{Refusal, RegistrarEvent},
+        door::Refusal,
+        registrar::RegistrarEvent,
     },
     types::{CallNumber, PeerAddr, SeqNo, Timestamp},
     wire::iax2::{

@@ -1,13 +1,13 @@
 //! The callee's part of the set-up: a NEW that was let in, challenge, ACCEPT, REJECT, progress.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{
     Call, Ending, Manners, Reason, Secrecy, Side, Stage,
     dialling::{KEY_METHOD, encryption_element, offers_encryption},
 };
 use crate::{
-    proto::{auth::Method, cipher::CallKey},
+    proto::{auth::Method, cipher::CallKey, reliable::Reliable},
     types::CallNumber,
     wire::iax2::{
         command::{Command, Control, FrameType},
@@ -43,7 +43,34 @@ impl Call {
         seed: [u8; 32],
         now: Instant,
     ) -> Self {
-        let mut call = Self::new(local, manners, seed, now);
+        let dialogue = Reliable::new(local, manners.retry, now);
+        Self::incoming_in(dialogue, frame, manners, seed, now)
+    }
+
+    /// The same from a source that nothing has proven: each datagram is answered by one at most, nothing is
+    /// sent again unasked, and what is not acknowledged within `patience` ends the call. It must be
+    /// [trusted](Call::trust) before it is accepted.
+    #[must_use]
+    pub fn unproven(
+        frame: &FullFrame<'_>,
+        local: CallNumber,
+        manners: Manners,
+        patience: Duration,
+        seed: [u8; 32],
+        now: Instant,
+    ) -> Self {
+        let dialogue = Reliable::unproven(local, patience, now);
+        Self::incoming_in(dialogue, frame, manners, seed, now)
+    }
+
+    fn incoming_in(
+        dialogue: Reliable,
+        frame: &FullFrame<'_>,
+        manners: Manners,
+        seed: [u8; 32],
+        now: Instant,
+    ) -> Self {
+        let mut call = Self::new(dialogue, manners, seed, now);
         call.capability = offered_formats(frame);
         call.dialogue.receive(frame, now);
         call.unsettled = Some(FullFrame {
@@ -51,6 +78,11 @@ impl Call {
             ..*frame
         });
         call
+    }
+
+    /// The caller has proven where it is.
+    pub fn trust(&mut self) {
+        self.dialogue.trust(self.manners.retry);
     }
 
     /// The formats that the caller can do, or, at a caller, those it offered.
@@ -81,8 +113,7 @@ impl Call {
         );
         // The challenge itself is in clear.
         self.flush();
-        self.pending_key =
-            secret.map(|secret| CallKey::derive(challenge.text.as_bytes(), secret));
+        self.pending_key = secret.map(|secret| CallKey::derive(challenge.text.as_bytes(), secret));
     }
 
     /// Accepts the call with this format: it is linked.
@@ -99,11 +130,12 @@ impl Call {
 
     /// Refuses the call (RFC 5456 §6.2.4).
     pub fn reject(&mut self, cause: Reason, now: Instant) {
+        let elements = cause.write();
         let ending = Ending::Rejected {
             by: Side::Us,
-            cause: cause.clone(),
+            cause,
         };
-        self.close(Command::Reject, &cause, ending, now);
+        self.close(Command::Reject, elements, ending, now);
     }
 
     /// Answers the call: it is up.

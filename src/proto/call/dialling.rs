@@ -10,6 +10,7 @@ use crate::{
         auth::{Credentials, Method},
         cipher::CallKey,
         registration::cause_of,
+        reliable::Reliable,
     },
     types::{CallNumber, Timestamp},
     wire::iax2::{
@@ -84,7 +85,8 @@ impl Call {
     /// had lately.
     #[must_use]
     pub fn dial(config: DialConfig, local: CallNumber, now: Instant) -> Self {
-        let mut call = Self::new(local, config.manners, config.seed, now);
+        let dialogue = Reliable::new(local, config.manners.retry, now);
+        let mut call = Self::new(dialogue, config.manners, config.seed, now);
         call.capability = config
             .formats
             .iter()
@@ -169,7 +171,11 @@ impl Call {
 
     /// AUTHREQ.
     pub(super) fn handle_challenge(&mut self, elements: &Ies<'_>, now: Instant) {
-        let Some(dialling) = self.dialling.as_mut().filter(|_| self.stage == Stage::Waiting) else {
+        let Some(dialling) = self
+            .dialling
+            .as_mut()
+            .filter(|_| self.stage == Stage::Waiting)
+        else {
             self.counts.odd += 1;
             return;
         };
@@ -222,7 +228,11 @@ impl Call {
 
     /// ACCEPT.
     pub(super) fn handle_accept(&mut self, elements: Ies<'_>, now: Instant) {
-        let Some(dialling) = self.dialling.as_ref().filter(|_| self.stage == Stage::Waiting) else {
+        let Some(dialling) = self
+            .dialling
+            .as_ref()
+            .filter(|_| self.stage == Stage::Waiting)
+        else {
             self.counts.odd += 1;
             return;
         };
@@ -260,7 +270,7 @@ impl Call {
     /// The callee asks for what we will not do: it is told by HANGUP, and this is why.
     fn give_up(&mut self, ending: Ending, now: Instant) {
         let cause = Reason::code(Cause::FacilityRejected.get());
-        self.close(Command::Hangup, &cause, ending, now);
+        self.close(Command::Hangup, cause.write(), ending, now);
     }
 }
 

@@ -143,7 +143,11 @@ mod tests {
         for (full_at_wrap, fulls) in [(true, 55), (false, 1)] {
             let mut outgoing = Outgoing::default();
             let full = (0..180_000u32)
-                .filter(|n| outgoing.stamp(at(n * 20), Formats::ULAW, 20, full_at_wrap).1)
+                .filter(|n| {
+                    outgoing
+                        .stamp(at(n * 20), Formats::ULAW, 20, full_at_wrap)
+                        .1
+                })
                 .count();
             assert_eq!(full, fulls, "an hour, {full_at_wrap}");
         }

@@ -82,9 +82,7 @@ fn is_refusal_or_repetition(datagram: &[u8]) -> bool {
     };
     matches!(
         frame.command(),
-        Some(
-            Command::AuthReq | Command::Reject | Command::Hangup | Command::Inval | Command::New
-        )
+        Some(Command::AuthReq | Command::Reject | Command::Hangup | Command::Inval | Command::New)
     )
 }
 
@@ -118,7 +116,10 @@ mod tests {
         ours.rotate(new);
         assert_eq!(ours.open(&with_new), Some(poke()));
         assert_eq!(ours.open(&with_old), Some(poke()));
-        assert_eq!(CallKey::new(old).decrypt(&ours.seal(&poke(), &mut rng)), Ok(poke()));
+        assert_eq!(
+            CallKey::new(old).decrypt(&ours.seal(&poke(), &mut rng)),
+            Ok(poke())
+        );
     }
 
     #[test]

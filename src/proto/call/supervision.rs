@@ -70,7 +70,7 @@ impl Call {
     ) {
         let mut elements = IeWriter::new();
         if command == Command::Pong
-            && let Some(report) = self.report
+            && let Some(report) = self.reception.report()
         {
             elements = report.write(elements);
         }
@@ -81,7 +81,10 @@ impl Call {
 
     /// PONG: the round trip only where its PING was the last one, and sent once.
     pub(super) fn handle_pong(&mut self, frame: &FullFrame<'_>, now: Instant) {
-        let asked = self.supervision.ping.take_if(|(timestamp, _)| *timestamp == frame.timestamp);
+        let asked = self
+            .supervision
+            .ping
+            .take_if(|(timestamp, _)| *timestamp == frame.timestamp);
         self.events.push_back(CallEvent::Pong {
             round_trip: asked.map(|(_, sent)| now.saturating_duration_since(sent)),
             report: ReceiverReport::read(frame),
@@ -90,7 +93,10 @@ impl Call {
 
     /// LAGRP.
     pub(super) fn handle_lag(&mut self, frame: &FullFrame<'_>, now: Instant) {
-        let asked = self.supervision.lag.take_if(|(timestamp, _)| *timestamp == frame.timestamp);
+        let asked = self
+            .supervision
+            .lag
+            .take_if(|(timestamp, _)| *timestamp == frame.timestamp);
         if let Some((_, sent)) = asked {
             let lag = now.saturating_duration_since(sent);
             self.events.push_back(CallEvent::Lag(lag));

@@ -18,7 +18,7 @@ impl Call {
             // What comes after the end is acknowledged, and nothing else.
             _ if matches!(self.stage, Stage::Closing | Stage::Over) => {}
             FrameType::Control => self.handle_control(frame),
-            FrameType::Voice => self.handle_voice(frame),
+            FrameType::Voice => self.handle_voice(frame, now),
             FrameType::DtmfBegin | FrameType::DtmfEnd => {
                 self.events.push_back(CallEvent::Dtmf {
                     digit: frame.subclass.raw(),
@@ -150,23 +150,31 @@ impl Call {
         }
     }
 
-    fn handle_voice(&mut self, frame: &FullFrame<'_>) {
+    fn handle_voice(&mut self, frame: &FullFrame<'_>, now: Instant) {
         let Some(format) = frame.format() else {
             self.counts.odd += 1;
             return;
         };
         let timestamp = self.incoming.full(frame.timestamp, format);
-        self.take_audio(timestamp, frame.payload, Carrier::Full);
+        self.take_audio(timestamp, frame.payload, Carrier::Full, now);
     }
 
-    pub(super) fn take_audio(&mut self, timestamp: u32, payload: &[u8], carrier: Carrier) {
+    pub(super) fn take_audio(
+        &mut self,
+        timestamp: u32,
+        payload: &[u8],
+        carrier: Carrier,
+        now: Instant,
+    ) {
         let (Stage::Linked | Stage::Up, Some(agreed)) = (self.stage, self.format) else {
             self.counts.odd += 1;
             return;
         };
+        let format = self.incoming.format().unwrap_or(agreed);
         self.counts.audio_received += 1;
+        self.reception.note(timestamp, format, payload.len(), now);
         self.events.push_back(CallEvent::Audio(Audio {
-            format: self.incoming.format().unwrap_or(agreed),
+            format,
             timestamp,
             payload: payload.to_vec(),
             carrier,

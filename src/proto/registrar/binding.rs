@@ -5,10 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Arrival, Key, Registrar, RegistrarEvent};
+use super::{Registrar, RegistrarEvent};
 use crate::{
     proto::{
         contract::{SocketKey, Transmit},
+        door::Arrival,
+        numbers::Key,
         registration::random_call_number,
         stateless,
     },

@@ -74,7 +74,12 @@ impl fmt::Display for Kind {
             FrameType::Iax => write!(f, "{}", Command::from(raw)),
             FrameType::Control => write!(f, "CONTROL {}", Control::from(raw)),
             FrameType::DtmfBegin | FrameType::DtmfEnd => {
-                write!(f, "{} {}", self.frame_type, char::from(raw).escape_default())
+                write!(
+                    f,
+                    "{} {}",
+                    self.frame_type,
+                    char::from(raw).escape_default()
+                )
             }
             FrameType::Html => write!(f, "HTML {}", Html::from(raw)),
             FrameType::Voice | FrameType::Video | FrameType::Image => match self.format() {
