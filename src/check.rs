@@ -4,6 +4,7 @@
 //! picks a side: where the main question stays open, the verdict is *unknown* and a finding says
 //! what would close it.
 
+pub mod audio;
 pub mod calls;
 pub mod drift;
 pub mod finding;
@@ -79,6 +80,8 @@ pub struct Judgement {
     pub cycle: Option<lifetime::Cycle>,
     /// What the test calls mean, where some were placed.
     pub calls: Option<calls::JudgedCalls>,
+    /// What their audio means.
+    pub audio: Option<audio::JudgedAudio>,
     /// The share of the time in which calls can come in, where it could be told.
     pub reachable: Option<lifetime::Reachable>,
 }
@@ -104,6 +107,7 @@ pub fn judge(evidence: &Evidence, context: &Context) -> Judgement {
     }
     findings.extend(drift);
     findings.extend(calls::findings(evidence, context));
+    findings.extend(audio::findings(evidence, context));
     findings.extend(open_question::finding(evidence, context, &findings));
     findings.sort_by_key(|found| std::cmp::Reverse(found.severity));
 
@@ -124,6 +128,7 @@ pub fn judge(evidence: &Evidence, context: &Context) -> Judgement {
         nat,
         cycle,
         calls: evidence.calls.as_ref().map(calls::judge),
+        audio: evidence.calls.as_ref().map(audio::judge),
         reachable,
     }
 }

@@ -8,6 +8,7 @@ pub mod cipher;
 pub mod contract;
 pub mod door;
 pub mod endpoint;
+pub mod media;
 mod numbers;
 mod proof;
 pub mod registrar;

@@ -2,8 +2,10 @@
 
 use crate::{
     check::{
-        Context, Finding, FindingId, Question, Severity, lifetime::Reachable, nat_kind,
-        registration, seconds,
+        Context, Finding, FindingId, Question, Severity,
+        audio::{self, JudgedAudio},
+        lifetime::Reachable,
+        nat_kind, registration, seconds,
     },
     probe::{
         behaviour::Shape,
@@ -124,6 +126,13 @@ fn fine(evidence: &Evidence, context: &Context, reachable: Option<Reachable>) ->
                 .into(),
         },
         Question::Lifetime => lifetimes(evidence),
+        Question::Calls => match evidence.calls.as_ref().map(audio::judge) {
+            Some(JudgedAudio {
+                one_way: Some(false),
+                ..
+            }) => "Calls hold to their end, and both sides can hear each other.".into(),
+            _ => "Calls hold to their end; whether both sides hear each other is not known.".into(),
+        },
     }
 }
 

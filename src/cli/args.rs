@@ -1,5 +1,6 @@
 //! The command line: every command and every option.
 
+pub(crate) mod call;
 pub(crate) mod provider;
 pub(crate) mod serve;
 mod value;
@@ -9,6 +10,7 @@ use std::{io::IsTerminal, path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+pub(crate) use call::CallArgs;
 pub(crate) use provider::ProviderArgs;
 pub(crate) use serve::ServeArgs;
 
@@ -48,6 +50,12 @@ pub(crate) enum Command {
         after_help = "Example:\n  iax2-natcheck register iax.example.net --user alice --secret-file secret -v"
     )]
     Register(RegisterArgs),
+    /// Place one live test call, or a burst of them
+    #[command(
+        mut_args(call::of_a_call),
+        after_help = "Example:\n  iax2-natcheck call iax.example.net 600 --user alice --secret-file secret"
+    )]
+    Call(CallArgs),
     /// Run one experiment alone
     #[command(
         arg_required_else_help = false,

@@ -167,11 +167,27 @@ pub(crate) async fn config(args: &ProviderArgs, provider: PeerAddr) -> SurveyCon
 ///
 /// Where no socket can be opened.
 pub(crate) async fn run(
-    mut config: SurveyConfig,
+    config: SurveyConfig,
     args: &ProviderArgs,
     common: &Common,
     progress: &Progress,
 ) -> Result<Evidence> {
+    let (evidence, _) = run_with(config, args, common, progress, |_| {}).await?;
+    Ok(evidence)
+}
+
+/// The same, with each event shown to `tell`; gives what was recorded of a call, too.
+///
+/// # Errors
+///
+/// Where no socket can be opened.
+pub(crate) async fn run_with(
+    mut config: SurveyConfig,
+    args: &ProviderArgs,
+    common: &Common,
+    progress: &Progress,
+    tell: impl Fn(&SurveyEvent),
+) -> Result<(Evidence, Option<Vec<i16>>)> {
     let provider = config.provider;
     if let Some(sweep) = &mut config.sweep {
         sweep.budget = affordable(sweep.budget);
@@ -190,6 +206,7 @@ pub(crate) async fn run(
         &mut sockets,
         |event, now| {
             show(progress, &event, now.saturating_duration_since(began));
+            tell(&event);
             if event == SurveyEvent::Finished {
                 ControlFlow::Break(())
             } else {
@@ -213,7 +230,8 @@ pub(crate) async fn run(
         )
         .await?;
     }
-    Ok(survey.evidence())
+    let recording = survey.recording().map(<[i16]>::to_vec);
+    Ok((survey.evidence(), recording))
 }
 
 /// As many mappings at once as the limit of open files lets this process have, at most `budget`. Retries
@@ -251,6 +269,7 @@ pub(crate) fn show(progress: &Progress, event: &SurveyEvent, elapsed: Duration) 
         SurveyEvent::Reached | SurveyEvent::Mapped | SurveyEvent::Registration(_) => {
             progress.set("asking the provider", elapsed, None);
         }
+        SurveyEvent::Calls(_) => progress.set("calling", elapsed, None),
         SurveyEvent::SweepBegun | SurveyEvent::Edge { .. } | SurveyEvent::Finished => {}
     }
 }

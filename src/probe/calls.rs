@@ -31,7 +31,7 @@ use crate::{
         contract::{Input, Machine, SocketKey, Transmit, earlier},
         registration::random_call_number,
         stateless,
-        trunk::TrunkSender,
+        trunk::{self, TrunkSender},
     },
     types::{CallNumber, PeerAddr},
     wire::iax2::{
@@ -120,7 +120,7 @@ impl Calls {
             records: Vec::new(),
             controls: Vec::new(),
             controls_made: 0,
-            trunk: TrunkSender::new(true, now),
+            trunk: TrunkSender::new(trunk::MTU, true, now),
             local: None,
             used: [Meter::default(), Meter::default()],
             recording: None,
@@ -175,6 +175,8 @@ impl Calls {
         }
         CallsEvidence {
             number: self.config.number.clone(),
+            far_end: self.config.far_end,
+            uplink: self.config.uplink,
             planned: self.planned(),
             local: self.local,
             calls,
@@ -265,18 +267,22 @@ impl Calls {
                 });
             }
             while let Some(audio) = line.call.poll_trunk() {
-                if let Some(payload) = self.trunk.push(&audio, now) {
-                    meter.count(payload.len());
-                    self.outbox.push_back(trunk_frame(&self.config, payload));
-                }
+                // A packet that no datagram has room for is not sent; none of ours is.
+                let _ = self.trunk.push(audio, now);
             }
             if line.is_over() {
                 ended.push(*number);
             }
         }
-        if let Some(payload) = self.trunk.flush(now) {
+        self.trunk.flush(now);
+        while let Some(payload) = self.trunk.poll_transmit() {
             self.used[1].count(payload.len());
-            self.outbox.push_back(trunk_frame(&self.config, payload));
+            self.outbox.push_back(Transmit {
+                socket: self.config.socket,
+                peer: self.config.provider,
+                payload,
+                ttl: None,
+            });
         }
         for number in ended {
             self.bury(number, now);
@@ -396,18 +402,17 @@ impl Calls {
             }
             Some(Numbers::Meta) => {
                 if let Ok(Frame::Trunk(trunk)) = Frame::decode(payload) {
-                    self.handle_trunk(&trunk);
+                    self.handle_trunk(&trunk, now);
                 }
             }
             None => {}
         }
     }
 
-    fn handle_trunk(&mut self, trunk: &MetaTrunk<'_>) {
+    fn handle_trunk(&mut self, trunk: &MetaTrunk<'_>, now: Instant) {
         for entry in trunk.entries() {
             if let Some(line) = self.line_of(entry.source) {
-                line.call
-                    .handle_entry(trunk, entry.timestamp, entry.payload);
+                line.call.handle_entry(trunk, &entry, now);
             }
         }
     }
@@ -455,15 +460,6 @@ fn control(same: &Reach, fresh: &Reach) -> SilenceControl {
     }
 }
 
-fn trunk_frame(config: &CallsConfig, payload: Vec<u8>) -> Transmit {
-    Transmit {
-        socket: config.socket,
-        peer: config.provider,
-        payload,
-        ttl: None,
-    }
-}
-
 impl Machine for Calls {
     type Event = CallsEvent;
 
@@ -506,7 +502,7 @@ impl Machine for Calls {
         while self.resting.front().is_some_and(|(until, _)| *until <= now) {
             self.resting.pop_front();
         }
-        if self.next <= now && self.has_room() {
+        while self.next <= now && self.has_room() {
             self.place(now);
         }
         self.drain(now);

@@ -33,7 +33,7 @@ use rand::{SeedableRng as _, rngs::StdRng};
 pub use self::{
     answering::{Challenge, offers_aes},
     dialling::{DialConfig, EncryptionOffer},
-    event::{Audio, CallEvent, Carrier, Ending, Reason, ReceiverReport, Side},
+    event::{Audio, CallEvent, Carrier, Ending, Reason, Side},
 };
 use self::{
     dialling::Dialling,
@@ -46,6 +46,7 @@ use crate::{
     proto::{
         cipher::CallKey,
         contract::earlier,
+        media::report::ReceiverReport,
         reliable::{GaveUp, Receipt, Reliable, RetryPolicy},
         stateless,
     },

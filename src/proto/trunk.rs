@@ -22,6 +22,8 @@ pub const MTU: usize = 1240;
 const ENTRY: usize = 4;
 /// Octets of an entry's timestamp.
 const ENTRY_TIMESTAMP: usize = 2;
+/// Octets of an entry with a timestamp, without its audio.
+pub const ENTRY_WITH_TIMESTAMP: usize = ENTRY + ENTRY_TIMESTAMP;
 
 /// A trunk towards one peer.
 #[derive(Debug)]

@@ -6,18 +6,22 @@ use crate::{
     probe::calls::wire_use::WireUse,
     proto::{
         auth::Method,
-        call::{CallCounts, Carrier, Ending, ReceiverReport},
-        media::listener::AudioEvidence,
+        call::{CallCounts, Carrier, Ending},
+        media::{directions::FarEnd, listener::AudioEvidence, report::ReceiverReport},
     },
     types::{LocalAddr, PeerAddr},
     wire::iax2::{command::Control, format::Formats},
 };
 
 /// A burst of calls to one extension.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct CallsEvidence {
     /// The extension.
     pub number: String,
+    /// What it is known to do with audio.
+    pub far_end: FarEnd,
+    /// The line that the user asks about, in bits a second.
+    pub uplink: Option<u64>,
     /// How many calls were to be placed.
     pub planned: u32,
     /// The local address they left from.

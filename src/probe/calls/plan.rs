@@ -8,6 +8,7 @@ use crate::{
         auth::Credentials,
         call::{EncryptionOffer, Manners},
         contract::SocketKey,
+        media::directions::FarEnd,
     },
     types::PeerAddr,
     wire::iax2::format::Formats,
@@ -24,8 +25,12 @@ pub struct CallsConfig {
     pub control_socket: u32,
     /// The extension.
     pub number: String,
+    /// What it is known to do with audio.
+    pub far_end: FarEnd,
     /// The account.
     pub credentials: Option<Credentials>,
+    /// The line whose capacity is asked for, in bits a second.
+    pub uplink: Option<u64>,
     /// How many calls.
     pub calls: u32,
     /// How many at once, at most.

@@ -3,11 +3,14 @@
 use std::{fmt, time::Duration};
 
 use crate::{
-    proto::auth::{AuthError, Method},
+    proto::{
+        auth::{AuthError, Method},
+        media::report::ReceiverReport,
+    },
     wire::iax2::{
         command::Control,
         format::Formats,
-        frame::{FullFrame, Kind},
+        frame::Kind,
         ie::IeWriter,
         ie_value::Ie,
     },
@@ -205,88 +208,5 @@ impl fmt::Display for Reason {
             ),
             (None, None) => f.write_str("no cause given"),
         }
-    }
-}
-
-/// What the far end received of our audio, from the elements of a PONG (RFC 5456 §8.6.38 to §8.6.43).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ReceiverReport {
-    /// Interarrival jitter in milliseconds.
-    pub jitter_ms: u32,
-    /// Lost, in percent of what was expected lately.
-    pub loss_percent: u8,
-    /// Frames lost.
-    pub lost: u32,
-    /// Frames received.
-    pub received: u32,
-    /// The depth of its jitter buffer in milliseconds.
-    pub delay_ms: u16,
-    /// Frames that came too late to be played.
-    pub dropped: u32,
-    /// Frames that came out of order.
-    pub out_of_order: u32,
-}
-
-impl ReceiverReport {
-    /// The report in a PONG; `None` where it has none of the elements.
-    pub(super) fn read(frame: &FullFrame<'_>) -> Option<Self> {
-        let mut report = Self::default();
-        let mut any = false;
-        for ie in frame.ies().map(Ie::read) {
-            let known = match ie {
-                Ie::RrJitter(value) => {
-                    report.jitter_ms = value;
-                    true
-                }
-                Ie::RrLoss(value) => {
-                    let [percent, rest @ ..] = value.to_be_bytes();
-                    let [a, b, c] = rest;
-                    report.loss_percent = percent;
-                    report.lost = u32::from_be_bytes([0, a, b, c]);
-                    true
-                }
-                Ie::RrPkts(value) => {
-                    report.received = value;
-                    true
-                }
-                Ie::RrDelay(value) => {
-                    report.delay_ms = value;
-                    true
-                }
-                Ie::RrDropped(value) => {
-                    report.dropped = value;
-                    true
-                }
-                Ie::RrOoo(value) => {
-                    report.out_of_order = value;
-                    true
-                }
-                _ => false,
-            };
-            any |= known;
-        }
-        any.then_some(report)
-    }
-
-    /// Appends the elements, in the order of their numbers.
-    pub(super) fn write(self, elements: IeWriter) -> IeWriter {
-        let loss = u32::from(self.loss_percent) << 24 | self.lost.min(0x00ff_ffff);
-        elements
-            .ie(Ie::RrJitter(self.jitter_ms))
-            .ie(Ie::RrLoss(loss))
-            .ie(Ie::RrPkts(self.received))
-            .ie(Ie::RrDelay(self.delay_ms))
-            .ie(Ie::RrDropped(self.dropped))
-            .ie(Ie::RrOoo(self.out_of_order))
-    }
-
-    /// Whether every figure is zero: Asterisk without a jitter buffer says so, and has not counted.
-    #[must_use]
-    pub fn is_blank(&self) -> bool {
-        // Its default for the depth may stand there all the same.
-        Self {
-            delay_ms: 0,
-            ..*self
-        } == Self::default()
     }
 }

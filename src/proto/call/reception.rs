@@ -3,8 +3,7 @@
 
 use std::time::Instant;
 
-use super::ReceiverReport;
-use crate::wire::iax2::format::Formats;
+use crate::{proto::media::report::ReceiverReport, wire::iax2::format::Formats};
 
 /// A clock that jumps by more than this, in milliseconds, paused: nothing was sent in between.
 const PAUSE: u32 = 1_000;
@@ -121,7 +120,7 @@ impl Reception {
             jitter_ms: u32::try_from((self.jitter / 16 + 500) / 1000).unwrap_or(u32::MAX),
             loss_percent: u8::try_from(u64::from(self.lost) * 100 / expected.max(1)).unwrap_or(100),
             lost: self.lost,
-            received: self.received,
+            packets: self.received,
             delay_ms: 0,
             dropped: 0,
             out_of_order: self.out_of_order,
@@ -156,7 +155,7 @@ mod tests {
         let packets = (0..1000u32).filter(|n| n % 20 != 7);
         let mut reception = received(packets.map(|n| (n * 20, u64::from(n) * 20)));
         let report = reception.report().unwrap();
-        assert_eq!((report.received, report.lost), (950, 50));
+        assert_eq!((report.packets, report.lost), (950, 50));
         assert_eq!((report.loss_percent, report.out_of_order), (5, 0));
         // 19 of 20 gaps are as they should be.
         assert_eq!(report.jitter_ms, 0);
@@ -169,7 +168,7 @@ mod tests {
         let clocks = [0, 20, 60, 40, 40, 80, 100, 80, 160, 140, 140, 180];
         let at = clocks.iter().zip(0u64..).map(|(clock, n)| (*clock, n * 20));
         let report = received(at).report().unwrap();
-        assert_eq!((report.received, report.lost), (9, 1), "120 is missing");
+        assert_eq!((report.packets, report.lost), (9, 1), "120 is missing");
         assert_eq!(report.out_of_order, 2);
     }
 
@@ -179,7 +178,7 @@ mod tests {
         let clocks = [0, 20, 40, 60, 5060, 5080, 5120].map(|n| base.wrapping_add(n));
         let at = clocks.iter().zip(0u64..).map(|(clock, n)| (*clock, n * 20));
         let report = received(at).report().unwrap();
-        assert_eq!((report.received, report.lost), (7, 1));
+        assert_eq!((report.packets, report.lost), (7, 1));
     }
 
     #[test]
@@ -205,6 +204,6 @@ mod tests {
             );
         }
         let report = reception.report().unwrap();
-        assert_eq!((report.received, report.lost), (90, 10));
+        assert_eq!((report.packets, report.lost), (90, 10));
     }
 }

@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Call, CallEvent, ReceiverReport, Stage};
+use super::{Call, CallEvent, Stage};
 use crate::{
+    proto::media::report::ReceiverReport,
     types::Timestamp,
     wire::iax2::{
         command::{Command, FrameType},
@@ -87,7 +88,7 @@ impl Call {
             .take_if(|(timestamp, _)| *timestamp == frame.timestamp);
         self.events.push_back(CallEvent::Pong {
             round_trip: asked.map(|(_, sent)| now.saturating_duration_since(sent)),
-            report: ReceiverReport::read(frame),
+            report: ReceiverReport::read(frame.ies()),
         });
     }
 

@@ -7,7 +7,7 @@ use crate::report::{
         Asterisk, Edge, Gone, Lifetime, Mapping, Measurements, Number, Observation, Reachability,
         Reachable, Registration,
     },
-    text::wrap,
+    text::{calls, wrap},
 };
 
 /// What was measured, in the order of the report.
@@ -36,6 +36,9 @@ pub(super) fn lines(measured: &Measurements) -> Vec<String> {
     }
     if let Some(seen) = &measured.lifetime {
         rows.extend(lifetime(seen));
+    }
+    if let Some(seen) = &measured.calls {
+        rows.extend(calls::rows(seen));
     }
     if let Some(reachable) = &measured.reachable {
         rows.push(("reachable", share(reachable)));
