@@ -6,6 +6,7 @@ pub mod auth;
 pub mod cipher;
 pub mod contract;
 pub mod endpoint;
+pub mod media;
 pub mod registrar;
 pub mod registration;
 pub mod reliable;
