@@ -178,7 +178,7 @@ fn qualities(call: &CallRecord) -> Vec<Quality> {
 /// Packets of ours that the far end got, and those that it did not: as it reports, else as its echo
 /// shows.
 fn lost_on_the_way_out(call: &CallRecord, audio: &AudioEvidence) -> Option<(u64, u64)> {
-    if let Some(report) = call.report.filter(|report| report.is_measured()) {
+    if let Some(report) = call.report.filter(super::super::proto::media::report::ReceiverReport::is_measured) {
         return Some((report.packets.into(), report.lost.into()));
     }
     let returned = &audio.returned;
@@ -259,7 +259,11 @@ fn trunk_mismatch(calls: &CallsEvidence, judged: &JudgedAudio) -> Option<Finding
 
 fn one_way_audio(judged: &JudgedAudio) -> Option<Finding> {
     let (_, dead) = judged.directions.iter().find(|(_, all)| is_dead(all))?;
-    let count = judged.directions.iter().filter(|(_, all)| is_dead(all)).count();
+    let count = judged
+        .directions
+        .iter()
+        .filter(|(_, all)| is_dead(all))
+        .count();
     let title = match (dead.inbound.passes, dead.outbound.passes) {
         (Some(false), Some(true)) => "The far end hears us, and we hear nothing",
         (Some(true), Some(false)) => "We hear the far end, and it does not hear us",

@@ -186,7 +186,11 @@ pub fn fact(symptom: Symptom, record: &CallRecord) -> String {
         }
         Some(Ending::Invalidated { about: None }) => format!("INVAL{after}, {stage}"),
         Some(Ending::Unanswered { frame, heard }) => {
-            let before = if *heard { "" } else { ", and no frame came before" };
+            let before = if *heard {
+                ""
+            } else {
+                ", and no frame came before"
+            };
             let mut text =
                 format!("{frame} stayed unacknowledged {stage}, given up{after}{before}");
             if let Some(control) = record.control {
@@ -262,8 +266,12 @@ fn lost(id: FindingId, symptom: Symptom, count: &str) -> (String, Vec<String>) {
     let what = match symptom {
         Symptom::Invalidated => "ended by INVAL: the far end knows nothing of them",
         Symptom::RawHangup => "were hung up by the far end without a word",
-        Symptom::StateLost => "fell silent while the path stayed up: the far end no longer takes their packets for theirs",
-        Symptom::FlowLost => "fell silent: nothing passes between their socket and the provider any more",
+        Symptom::StateLost => {
+            "fell silent while the path stayed up: the far end no longer takes their packets for theirs"
+        }
+        Symptom::FlowLost => {
+            "fell silent: nothing passes between their socket and the provider any more"
+        }
         Symptom::PathLost => "fell silent, and so did the provider",
         Symptom::HangupLost => "could not be hung up: nobody acknowledges it",
         Symptom::HungUpOddly => "were ended by the far end in their middle",

@@ -175,7 +175,8 @@ fn no_lifetime(evidence: &Evidence) -> (String, String) {
 /// Calls that ended are the answer; those of an extension that is busy or that nobody answers are none.
 fn calls_open(evidence: &Evidence) -> Option<Parts> {
     let calls = evidence.calls.as_ref();
-    let answered = calls.is_some_and(|calls| calls.calls.iter().any(|call| call.answered.is_some()));
+    let answered =
+        calls.is_some_and(|calls| calls.calls.iter().any(|call| call.answered.is_some()));
     if answered {
         return None;
     }

@@ -71,7 +71,9 @@ fn consequence(worst: &Finding, reachable: Option<Reachable>) -> String {
                   refresh of 60 s."
                 .into(),
         },
-        FindingId::AutoCongested => "Calls cannot be placed: the far end does not answer NEW.".into(),
+        FindingId::AutoCongested => {
+            "Calls cannot be placed: the far end does not answer NEW.".into()
+        }
         FindingId::CallRejected => "Calls cannot be placed: the far end refuses them.".into(),
         FindingId::SystematicHangups => "Calls end before their time, by rule.".into(),
         FindingId::RandomRawHangups => "Calls end before their time, by chance.".into(),
@@ -81,7 +83,9 @@ fn consequence(worst: &Finding, reachable: Option<Reachable>) -> String {
             "Calls are set up, and somebody hears nothing once they are trunked.".into()
         }
         FindingId::PoorAudio => "Calls are set up, and sound bad.".into(),
-        FindingId::ReorderedPackets => "Calls are set up, and their audio arrives out of order.".into(),
+        FindingId::ReorderedPackets => {
+            "Calls are set up, and their audio arrives out of order.".into()
+        }
         FindingId::DtmfMangled => "Calls are set up, and digits get lost or come twice.".into(),
         FindingId::NotMeasured => format!("{}.", worst.title),
     }

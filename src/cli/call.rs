@@ -10,9 +10,7 @@ use iax2_natcheck::{
     check::{Question, calls::symptom::Symptom},
     net::resolve::Service,
     probe::{
-        calls::plan::{
-            CONTROL_SOCKETS, CallPlan, CallsConfig, CallsEvent, GENTLE_PACE, Milestone,
-        },
+        calls::plan::{CONTROL_SOCKETS, CallPlan, CallsConfig, CallsEvent, GENTLE_PACE, Milestone},
         survey::{REGISTRATION_SOCKET, SurveyEvent},
     },
     proto::{call::EncryptionOffer, media::directions::FarEnd},
@@ -20,10 +18,7 @@ use iax2_natcheck::{
 };
 
 use crate::cli::{
-    args::{
-        CallArgs, Common,
-        call::Expect,
-    },
+    args::{CallArgs, Common, call::Expect},
     progress::Progress,
     runtime::block_on,
     survey::{self, Subject},
@@ -44,7 +39,10 @@ pub(crate) fn run(args: &CallArgs, common: &Common, progress: &Progress) -> Resu
         bail!("call needs a provider and an extension; give PROVIDER EXTENSION");
     };
     if args.record.is_some() && args.calls != 1 {
-        bail!("--record keeps one call, and --calls asks for {}; leave one of them out", args.calls);
+        bail!(
+            "--record keeps one call, and --calls asks for {}; leave one of them out",
+            args.calls
+        );
     }
     if args.extension.is_empty() || args.extension.len() > 255 {
         bail!(
@@ -76,7 +74,11 @@ pub(crate) fn run(args: &CallArgs, common: &Common, progress: &Progress) -> Resu
             trunk: args.trunk,
             seed: rand::random(),
         }));
-        let total = if args.trunk { args.calls * 2 } else { args.calls };
+        let total = if args.trunk {
+            args.calls * 2
+        } else {
+            args.calls
+        };
         let (evidence, recording) =
             survey::run_with(config, provider_args, common, progress, |event| {
                 if let SurveyEvent::Calls(event) = event {

@@ -2,7 +2,7 @@
 //! [`contract`](crate::proto::contract).
 //!
 //! A turn begins when a socket, the machine's deadline or the caller's stop wakes the loop. The
-//! clock is read once a turn. What one turn does is bounded, so that a flood on one socket delays
+//! clock is read then, and for each datagram. What one turn does is bounded, so that a flood on one socket delays
 //! neither the other sockets nor the deadline nor the stop by more than one batch.
 
 use std::{
@@ -172,6 +172,8 @@ impl<M: Machine, B, F: FnMut(M::Event, Instant) -> ControlFlow<B>> Turn<'_, M, F
                     if tracing::enabled!(tracing::Level::DEBUG) {
                         tracing::debug!("← {source} {}", shown(payload));
                     }
+                    // Frames that answer each other arrive in one turn, and their order shows in the time.
+                    self.now = clock::now();
                     let input = Input::Datagram {
                         socket: key,
                         source: PeerAddr::new(source),

@@ -387,8 +387,10 @@ impl Calls {
             Some(Numbers::Full { destination, .. }) => {
                 if let Some((_, line)) = self.lines.get_mut(&destination) {
                     line.call.handle_datagram(payload, now);
-                } else if let Some((_, _, call)) =
-                    self.late.iter_mut().find(|(_, number, _)| *number == destination)
+                } else if let Some((_, _, call)) = self
+                    .late
+                    .iter_mut()
+                    .find(|(_, number, _)| *number == destination)
                 {
                     call.handle_datagram(payload, now);
                 } else {

@@ -89,7 +89,10 @@ fn classify(calls: &[Fared], failures: &[usize]) -> (Option<Pattern>, String) {
     let alike = symptoms.iter().all(|symptom| *symptom == first);
     if failed == ended {
         return if alike && (failed >= ENOUGH || first.is_policy()) {
-            let why = format!("every call ({failed} of {ended}) ended alike: {}", first.as_str());
+            let why = format!(
+                "every call ({failed} of {ended}) ended alike: {}",
+                first.as_str()
+            );
             (Some(Pattern::Systematic), why)
         } else if failed < ENOUGH {
             let why = format!("{failed} of {ended} calls failed: too few to tell chance from rule");
@@ -243,7 +246,10 @@ mod tests {
                 Some(Pattern::None) | None => called[2] += 1,
             }
         }
-        assert!(called[1] < 2000 / 20, "a rule was seen in chance: {called:?}");
+        assert!(
+            called[1] < 2000 / 20,
+            "a rule was seen in chance: {called:?}"
+        );
         assert!(called[0] > 1800, "{called:?}");
     }
 

@@ -181,9 +181,7 @@ fn said(cause: &Reason, record: &CallRecord) -> Symptom {
 /// A silence by itself is no evidence; the POKEs after it tell where it is.
 fn silence(control: Option<SilenceControl>) -> Symptom {
     match control {
-        Some(SilenceControl {
-            same: (_, 1..), ..
-        }) => Symptom::StateLost,
+        Some(SilenceControl { same: (_, 1..), .. }) => Symptom::StateLost,
         Some(SilenceControl {
             same: (1.., 0),
             fresh: (_, 1..),

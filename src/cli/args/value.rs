@@ -56,10 +56,15 @@ pub(super) fn digits(text: &str) -> Result<String, &'static str> {
 /// A rate in bits a second: a number, and kbit or mbit behind it.
 pub(super) fn rate(text: &str) -> Result<u64, &'static str> {
     let lower = text.to_ascii_lowercase();
-    let (number, factor) = [("kbit", 1_000), ("mbit", 1_000_000), ("gbit", 1_000_000_000), ("bit", 1)]
-        .into_iter()
-        .find_map(|(unit, factor)| Some((lower.strip_suffix(unit)?, factor)))
-        .unwrap_or((&lower, 1));
+    let (number, factor) = [
+        ("kbit", 1_000),
+        ("mbit", 1_000_000),
+        ("gbit", 1_000_000_000),
+        ("bit", 1),
+    ]
+    .into_iter()
+    .find_map(|(unit, factor)| Some((lower.strip_suffix(unit)?, factor)))
+    .unwrap_or((&lower, 1));
     number
         .parse::<u64>()
         .ok()

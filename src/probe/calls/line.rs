@@ -299,16 +299,13 @@ impl Line {
         if self.digits.due.is_none_or(|due| due > now) {
             return;
         }
-        match self.digits.down.take() {
-            Some(digit) => {
-                self.call.send_digit(digit, true, now);
-                self.record.digits_sent.push(digit);
-            }
-            None => {
-                self.digits.down = self.digits.left.pop_front();
-                if let Some(digit) = self.digits.down {
-                    self.call.send_digit(digit, false, now);
-                }
+        if let Some(digit) = self.digits.down.take() {
+            self.call.send_digit(digit, true, now);
+            self.record.digits_sent.push(digit);
+        } else {
+            self.digits.down = self.digits.left.pop_front();
+            if let Some(digit) = self.digits.down {
+                self.call.send_digit(digit, false, now);
             }
         }
         self.digits.due = (!self.digits.is_done()).then_some(now + DIGIT);

@@ -55,7 +55,11 @@ impl Talk {
             format,
             signal,
             listener: Listener::new(signal),
-            next: if begin < now { begin + BLOCK_TIME } else { begin },
+            next: if begin < now {
+                begin + BLOCK_TIME
+            } else {
+                begin
+            },
             block: 0,
             recording: record.then_some(Recording {
                 samples: Vec::new(),

@@ -7,13 +7,7 @@ use crate::{
         auth::{AuthError, Method},
         media::report::ReceiverReport,
     },
-    wire::iax2::{
-        command::Control,
-        format::Formats,
-        frame::Kind,
-        ie::IeWriter,
-        ie_value::Ie,
-    },
+    wire::iax2::{command::Control, format::Formats, frame::Kind, ie::IeWriter, ie_value::Ie},
 };
 
 /// What happened to a call.

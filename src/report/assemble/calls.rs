@@ -144,14 +144,12 @@ fn media(seen: &CallsEvidence, judged: &JudgedAudio) -> Option<Media> {
             .filter(|gap| !gap.is_zero())
             .max()
             .map(Number::millis),
-        delay_ms: trips()
-            .max_by_key(|trip| trip.median)
-            .map(|worst| Delay {
-                min: Number::millis(trips().map(|it| it.min).min().unwrap_or(worst.min)),
-                median: Number::millis(worst.median),
-                p95: Number::millis(worst.p95),
-                max: Number::millis(trips().map(|it| it.max).max().unwrap_or(worst.max)),
-            }),
+        delay_ms: trips().max_by_key(|trip| trip.median).map(|worst| Delay {
+            min: Number::millis(trips().map(|it| it.min).min().unwrap_or(worst.min)),
+            median: Number::millis(worst.median),
+            p95: Number::millis(worst.p95),
+            max: Number::millis(trips().map(|it| it.max).max().unwrap_or(worst.max)),
+        }),
         carriers,
     })
 }
@@ -200,9 +198,7 @@ fn far_end(seen: &CallsEvidence) -> Option<FarEnd> {
 }
 
 fn dtmf(seen: &CallsEvidence) -> Option<Dtmf> {
-    let any = |call: &&CallRecord| {
-        !call.digits_sent.is_empty() || !call.digits_received.is_empty()
-    };
+    let any = |call: &&CallRecord| !call.digits_sent.is_empty() || !call.digits_received.is_empty();
     let call = seen.calls.iter().find(any)?;
     Some(Dtmf {
         sent: Text(&call.digits_sent).to_string(),
@@ -213,7 +209,10 @@ fn dtmf(seen: &CallsEvidence) -> Option<Dtmf> {
 fn texts(seen: &CallsEvidence) -> Vec<String> {
     let some = seen.calls.iter().find(|call| !call.texts.is_empty());
     some.map_or_else(Vec::new, |call| {
-        call.texts.iter().map(|text| Text(text).to_string()).collect()
+        call.texts
+            .iter()
+            .map(|text| Text(text).to_string())
+            .collect()
     })
 }
 
@@ -227,8 +226,10 @@ fn wire(seen: &CallsEvidence, headers: u32) -> Option<Wire> {
         mtu: MTU,
         entry: ENTRY_WITH_TIMESTAMP,
     };
-    let carries =
-        |packing| seen.uplink.map(|line| calls_on(line, G711_BLOCK, packing, headers));
+    let carries = |packing| {
+        seen.uplink
+            .map(|line| calls_on(line, G711_BLOCK, packing, headers))
+    };
     Some(Wire {
         plain_bps: plain.map(|bits| Number::new(bits.round())),
         trunked_bps: trunked.map(|bits| Number::new(bits.round())),

@@ -23,7 +23,11 @@ pub(super) fn rows(calls: &Calls) -> Vec<(&'static str, String)> {
                 "R {}, MOS {} where the listener is {}: {} ms from mouth to ear, {} % lost",
                 audio.r_factor,
                 audio.mos,
-                if audio.listener == "here" { "here" } else { "at the far end" },
+                if audio.listener == "here" {
+                    "here"
+                } else {
+                    "at the far end"
+                },
                 audio.one_way_ms,
                 audio.loss_percent
             ),
@@ -42,11 +46,24 @@ pub(super) fn rows(calls: &Calls) -> Vec<(&'static str, String)> {
         rows.push(("far end", far_end(report)));
     }
     if let Some(dtmf) = &calls.dtmf {
-        let received = if dtmf.received.is_empty() { "none" } else { &dtmf.received };
-        let sent = if dtmf.sent.is_empty() { "none" } else { &dtmf.sent };
+        let received = if dtmf.received.is_empty() {
+            "none"
+        } else {
+            &dtmf.received
+        };
+        let sent = if dtmf.sent.is_empty() {
+            "none"
+        } else {
+            &dtmf.sent
+        };
         rows.push(("DTMF", format!("sent {sent}, received {received}")));
     }
-    rows.extend(calls.texts.iter().map(|text| ("text", format!("\"{text}\""))));
+    rows.extend(
+        calls
+            .texts
+            .iter()
+            .map(|text| ("text", format!("\"{text}\""))),
+    );
     if let Some(wire) = &calls.wire {
         rows.push(("on the wire", on_the_wire(wire)));
     }
@@ -135,7 +152,10 @@ fn ways(media: &Media) -> String {
         ));
     }
     if media.carriers.trunk > 0 {
-        words.push(format!("{} packets came in trunk frames", media.carriers.trunk));
+        words.push(format!(
+            "{} packets came in trunk frames",
+            media.carriers.trunk
+        ));
     }
     words.join(", ")
 }
