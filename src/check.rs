@@ -5,6 +5,7 @@
 //! what would close it.
 
 pub mod audio;
+pub mod callback;
 pub mod calls;
 pub mod drift;
 pub mod finding;
@@ -98,6 +99,7 @@ pub fn judge(evidence: &Evidence, context: &Context) -> Judgement {
         peer::finding(evidence, context),
         registration::finding(evidence, context),
         lifetime::finding(evidence, context),
+        callback::finding(evidence, context),
     ]
     .into_iter()
     .flatten()
@@ -106,8 +108,15 @@ pub fn judge(evidence: &Evidence, context: &Context) -> Judgement {
         findings.extend(nat_kind::finding(evidence));
     }
     findings.extend(drift);
-    findings.extend(calls::findings(evidence, context));
-    findings.extend(audio::findings(evidence, context));
+    for found in calls::findings(evidence, context)
+        .into_iter()
+        .chain(audio::findings(evidence, context))
+    {
+        // What the registration met, the calls meet too.
+        if findings.iter().all(|known| known.id != found.id) {
+            findings.push(found);
+        }
+    }
     findings.extend(open_question::finding(evidence, context, &findings));
     findings.sort_by_key(|found| std::cmp::Reverse(found.severity));
 

@@ -178,7 +178,10 @@ fn qualities(call: &CallRecord) -> Vec<Quality> {
 /// Packets of ours that the far end got, and those that it did not: as it reports, else as its echo
 /// shows.
 fn lost_on_the_way_out(call: &CallRecord, audio: &AudioEvidence) -> Option<(u64, u64)> {
-    if let Some(report) = call.report.filter(super::super::proto::media::report::ReceiverReport::is_measured) {
+    if let Some(report) = call
+        .report
+        .filter(super::super::proto::media::report::ReceiverReport::is_measured)
+    {
         return Some((report.packets.into(), report.lost.into()));
     }
     let returned = &audio.returned;

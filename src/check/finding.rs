@@ -149,6 +149,11 @@ findings! {
         "Critical. A call ended before its time, and too few were placed, or they failed too close \
          together, to tell chance from rule.",
         "Place more: call PROVIDER EXTENSION --calls 20.";
+    /// A call late in the interval of registrations does not arrive.
+    CallNotDelivered = "call-not-delivered",
+        "Critical. A call to the registered account, placed shortly before it registers again, did not \
+         arrive, and the same call right after a registration did.",
+        "Keep the mapping open between two registrations, see short-mapping-timeout.";
     /// Audio passes one way alone.
     OneWayAudio = "one-way-audio",
         "Critical. The call is up and audio passes one way alone, or not at all; the finding says \

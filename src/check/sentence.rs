@@ -78,6 +78,11 @@ fn consequence(worst: &Finding, reachable: Option<Reachable>) -> String {
         FindingId::SystematicHangups => "Calls end before their time, by rule.".into(),
         FindingId::RandomRawHangups => "Calls end before their time, by chance.".into(),
         FindingId::CallLost => "A call ended before its time.".into(),
+        FindingId::CallNotDelivered => {
+            "Calls to this PBX get lost although it counts as registered: one was placed, and did not \
+             arrive."
+                .into()
+        }
         FindingId::OneWayAudio => "Calls are set up, and somebody hears nothing.".into(),
         FindingId::TrunkMismatch => {
             "Calls are set up, and somebody hears nothing once they are trunked.".into()

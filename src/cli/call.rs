@@ -10,7 +10,7 @@ use iax2_natcheck::{
     check::{Question, calls::symptom::Symptom},
     net::resolve::Service,
     probe::{
-        calls::plan::{CONTROL_SOCKETS, CallPlan, CallsConfig, CallsEvent, GENTLE_PACE, Milestone},
+        calls::plan::{CallPlan, CallsConfig, CallsEvent, GENTLE_PACE, Milestone},
         survey::{REGISTRATION_SOCKET, SurveyEvent},
     },
     proto::{call::EncryptionOffer, media::directions::FarEnd},
@@ -56,9 +56,6 @@ pub(crate) fn run(args: &CallArgs, common: &Common, progress: &Progress) -> Resu
         let mut config = survey::config(provider_args, provider).await;
         config.sweep = None;
         config.calls = Some(Box::new(CallsConfig {
-            provider,
-            socket: REGISTRATION_SOCKET,
-            control_socket: CONTROL_SOCKETS,
             number: args.extension.clone(),
             far_end: match args.expect {
                 Expect::Echo => FarEnd::Echo,
@@ -72,7 +69,7 @@ pub(crate) fn run(args: &CallArgs, common: &Common, progress: &Progress) -> Resu
             pace: if args.i_own_it { OWN_PACE } else { GENTLE_PACE },
             plan: plan(args),
             trunk: args.trunk,
-            seed: rand::random(),
+            ..CallsConfig::new(provider, REGISTRATION_SOCKET, rand::random())
         }));
         let total = if args.trunk {
             args.calls * 2

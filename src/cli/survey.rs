@@ -270,7 +270,10 @@ pub(crate) fn show(progress: &Progress, event: &SurveyEvent, elapsed: Duration) 
             progress.set("asking the provider", elapsed, None);
         }
         SurveyEvent::Calls(_) => progress.set("calling", elapsed, None),
-        SurveyEvent::SweepBegun | SurveyEvent::Edge { .. } | SurveyEvent::Finished => {}
+        SurveyEvent::CalledBack
+        | SurveyEvent::SweepBegun
+        | SurveyEvent::Edge { .. }
+        | SurveyEvent::Finished => {}
     }
 }
 

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::{
-    probe::{behaviour::Shape, calls::evidence::CallsEvidence},
+    probe::{behaviour::Shape, callback::CallbackEvidence, calls::evidence::CallsEvidence},
     proto::contract::Unreachable,
     types::{LocalAddr, MappedAddr, PeerAddr},
 };
@@ -26,6 +26,8 @@ pub struct Evidence {
     pub lifetime: Option<LifetimeEvidence>,
     /// Test calls.
     pub calls: Option<CallsEvidence>,
+    /// A call to the registered socket, late in the interval of registrations.
+    pub callback: Option<CallbackEvidence>,
     /// The survey was stopped before its end (by the user, or by the time limit).
     pub interrupted: bool,
 }

@@ -17,10 +17,12 @@ use std::{
 
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
+use self::calls::note_registered;
 pub use self::config::{SurveyConfig, SurveyEvent, SweepPlan};
 use self::record::Record;
 use crate::{
     probe::{
+        callback::Callback,
         calls::Calls,
         evidence::{
             Evidence, MappingEvidence, MappingObservation, MappingSource, RegistrationState,
@@ -50,6 +52,7 @@ pub struct Survey {
     registered_mapping: Option<Mapping>,
     lifetime: Option<Lifetime>,
     calls: Option<Calls>,
+    callback: Option<Callback>,
     /// What the socket of the calls is bound to, once it is open.
     calls_local: Option<(SocketKey, LocalAddr)>,
     record: Option<Record>,
@@ -80,6 +83,7 @@ const MAPPING_SOCKET: SocketKey = SocketKey(3);
 const CONTROL_SOCKET: SocketKey = SocketKey(4);
 /// The socket of the test calls, where the registration has the first one.
 pub const CALLS_SOCKET: SocketKey = SocketKey(5);
+const CALLBACK_SOCKET: SocketKey = SocketKey(6);
 const FIRST_LIFETIME_SOCKET: u32 = 16;
 /// How often the mapping is looked at again: more often than any NAT known forgets one.
 const MAPPING_AGAIN: Duration = Duration::from_secs(4);
@@ -104,6 +108,7 @@ impl Survey {
             registered_mapping: None,
             lifetime: None,
             calls: None,
+            callback: None,
             calls_local: None,
             record: None,
             renew: None,
@@ -179,6 +184,7 @@ impl Survey {
             mapping: self.mapping_evidence(),
             lifetime: self.lifetime.as_ref().and_then(Lifetime::evidence),
             calls: self.calls.as_ref().map(Calls::evidence),
+            callback: self.callback.as_ref().map(|it| it.evidence().clone()),
             interrupted: self.stopped || self.stage != Stage::Over,
         }
     }
@@ -196,6 +202,7 @@ impl Survey {
             let config = ReachConfig::new(peer, REFLECTOR_REACH_SOCKET, self.rng.random());
             self.reflector_reach = Some(Reach::new(config, now));
         }
+        self.begin_callback();
         if self.config.credentials.is_some() {
             self.register(now);
         }
@@ -364,6 +371,7 @@ impl Survey {
                 && let Some(renew) = record.note(&event, now)
             {
                 self.renew = Some(renew);
+                note_registered(self.callback.as_mut(), renew, now);
             }
             if matches!(event, RegistrationEvent::Ended(Outcome::TimedOut { .. })) {
                 again = self.retries < RETRIES && self.is_lossy() && !self.is_registered();
@@ -401,7 +409,7 @@ impl Survey {
         self.drain_calls();
         let swept = self.lifetime.as_ref().is_none_or(Lifetime::is_finished);
         let reached = self.reaches().all(Reach::is_finished);
-        let called = self.calls.as_ref().is_none_or(Calls::is_finished);
+        let called = self.calls_are_over();
         if self.stage == Stage::Sweep && swept && reached && called && self.registration_is_over() {
             self.finish();
         }
@@ -539,9 +547,7 @@ impl Machine for Survey {
         if let Some(lifetime) = &mut self.lifetime {
             lifetime.handle_timeout(now);
         }
-        if let Some(calls) = &mut self.calls {
-            calls.handle_timeout(now);
-        }
+        self.calls_timeout(now);
         if let (Some(due), Some(lifetime)) = (self.tick, &self.lifetime)
             && due <= now
         {
@@ -583,6 +589,7 @@ impl Machine for Survey {
                 .and_then(Mapping::poll_timeout),
             self.lifetime.as_ref().and_then(Lifetime::poll_timeout),
             self.calls.as_ref().and_then(Calls::poll_timeout),
+            self.callback.as_ref().and_then(Callback::poll_timeout),
             renew,
             self.tick.map(|due| (due, "tell how far the sweep is")),
         ]

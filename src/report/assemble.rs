@@ -117,6 +117,7 @@ fn measurements(evidence: &Evidence, judgement: &Judgement, headers: u32) -> Mea
             .calls
             .as_ref()
             .map(|seen| calls::calls(seen, judgement, headers)),
+        callback: evidence.callback.as_ref().map(calls::callback),
         reachable: judgement.reachable.map(|reachable| Reachable {
             fraction: Some(Number::new(reachable.fraction)),
             open_s: reachable.open.map(Number::seconds),

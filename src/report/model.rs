@@ -156,6 +156,9 @@ pub struct Measurements {
     /// Test calls.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calls: Option<calls::Calls>,
+    /// A call to the registered account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub callback: Option<calls::Callback>,
     /// The share of the time in which calls can come in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reachable: Option<Reachable>,

@@ -86,7 +86,7 @@ pub(super) fn of_a_call(arg: Arg) -> Arg {
             .help("The provider: a name (SRV _iax._udp is honoured) or an address, port 4569 unless given")
             .value_parser(clap::value_parser!(Target))
             .required(true),
-        "asterisk" | "max_lifetime" | "refresh" | "sockets" => arg.hide(true),
+        "asterisk" | "callback" | "echo" | "max_lifetime" | "refresh" | "sockets" => arg.hide(true),
         _ => arg,
     }
 }

@@ -46,6 +46,26 @@ pub struct CallsConfig {
 }
 
 impl CallsConfig {
+    /// One call to nobody yet, at a gentle pace.
+    #[must_use]
+    pub fn new(provider: PeerAddr, socket: SocketKey, seed: [u8; 32]) -> Self {
+        Self {
+            provider,
+            socket,
+            control_socket: CONTROL_SOCKETS,
+            number: String::new(),
+            far_end: FarEnd::Unknown,
+            uplink: None,
+            credentials: None,
+            calls: 1,
+            concurrent: 10,
+            pace: GENTLE_PACE,
+            plan: CallPlan::default(),
+            trunk: false,
+            seed,
+        }
+    }
+
     /// Whether the calls, or the control probes beside them, use this socket.
     #[must_use]
     pub fn owns(&self, socket: SocketKey) -> bool {

@@ -37,6 +37,8 @@ pub struct SurveyConfig {
     pub sweep: Option<SweepPlan>,
     /// The test calls to place; `None`: none.
     pub calls: Option<Box<CallsConfig>>,
+    /// The extension that rings the account, to be called late in the interval of registrations.
+    pub callback: Option<String>,
     /// When frames of the registration are sent again.
     pub retry: RetryPolicy,
     /// Seed of everything random.
@@ -59,6 +61,7 @@ impl SurveyConfig {
             mapping: true,
             sweep: Some(SweepPlan::default()),
             calls: None,
+            callback: None,
             retry: RetryPolicy::QUICK,
             seed,
         }
@@ -110,6 +113,8 @@ pub enum SurveyEvent {
     },
     /// Something of the test calls happened.
     Calls(CallsEvent),
+    /// The call to the registered socket arrived or did not.
+    CalledBack,
     /// Everything is done.
     Finished,
 }

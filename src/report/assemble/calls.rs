@@ -5,13 +5,17 @@ use std::{collections::BTreeMap, time::Duration};
 use super::spread;
 use crate::{
     check::{
-        Judgement,
+        self, Judgement,
         audio::{self, JudgedAudio},
         calls::{self, JudgedCalls, symptom::Symptom},
     },
-    probe::calls::{
-        evidence::{CallRecord, CallsEvidence},
-        wire_use::{Packing, calls_on},
+    probe::{
+        self,
+        callback::CallbackEvidence,
+        calls::{
+            evidence::{CallRecord, CallsEvidence},
+            wire_use::{Packing, calls_on},
+        },
     },
     proto::{
         media::{directions::Directions, listener::AudioEvidence},
@@ -20,8 +24,8 @@ use crate::{
     report::model::{
         Number,
         calls::{
-            Audio, Calls, Carriers, Delay, Dtmf, Failure, FarEnd, Interval, JitterBuffer, Media,
-            SilenceControl, Wire,
+            Attempt, Audio, Callback, Calls, Carriers, Delay, Dtmf, Failure, FarEnd, Interval,
+            JitterBuffer, Media, SilenceControl, Wire,
         },
     },
     wire::iax2::ie_value::Text,
@@ -93,6 +97,20 @@ pub(super) fn calls(seen: &CallsEvidence, judgement: &Judgement, headers: u32) -
         texts: texts(seen),
         wire: wire(seen, headers),
         failures: failures(seen, &judged),
+    }
+}
+
+pub(super) fn callback(seen: &CallbackEvidence) -> Callback {
+    let attempt = |of: &probe::callback::Attempt| Attempt {
+        after_s: Number::seconds(of.after),
+        arrived: of.arrived,
+        took_ms: of.took.map(Number::millis),
+    };
+    Callback {
+        extension: seen.number.clone(),
+        arrives: check::callback::arrives(seen),
+        late: seen.late.as_ref().map(attempt),
+        control: seen.control.as_ref().map(attempt),
     }
 }
 

@@ -76,6 +76,31 @@ pub struct Calls {
     pub failures: Vec<Failure>,
 }
 
+/// A call to the registered account, late in the interval of registrations.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Callback {
+    /// The extension that rings the account.
+    pub extension: String,
+    /// The late call arrived; null where it is not known.
+    pub arrives: Option<bool>,
+    /// The late call.
+    pub late: Option<Attempt>,
+    /// The call right after the next registration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub control: Option<Attempt>,
+}
+
+/// One such call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// How long the registration had been acknowledged.
+    pub after_s: Number,
+    /// A NEW came; null where the provider did not come to ring the account.
+    pub arrived: Option<bool>,
+    /// From the caller's NEW to the one that came.
+    pub took_ms: Option<Number>,
+}
+
 /// An interval from 0 to 1.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Interval {

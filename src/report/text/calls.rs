@@ -1,6 +1,6 @@
 //! Test calls, a few lines.
 
-use crate::report::model::calls::{Calls, FarEnd, Media, Wire};
+use crate::report::model::calls::{Attempt, Callback, Calls, FarEnd, Media, Wire};
 
 /// The rows: a name, and what was measured.
 pub(super) fn rows(calls: &Calls) -> Vec<(&'static str, String)> {
@@ -68,6 +68,36 @@ pub(super) fn rows(calls: &Calls) -> Vec<(&'static str, String)> {
         rows.push(("on the wire", on_the_wire(wire)));
     }
     rows
+}
+
+/// Whether a call reached the account.
+pub(super) fn callback(callback: &Callback) -> String {
+    let told = |attempt: &Attempt| {
+        let arrived = match attempt.arrived {
+            Some(true) => "arrived",
+            Some(false) => "did not arrive",
+            None => "was not taken by the provider",
+        };
+        format!(
+            "a call {:.1} s after a registration {arrived}",
+            attempt.after_s.get()
+        )
+    };
+    let mut words: Vec<String> = callback
+        .late
+        .iter()
+        .chain(&callback.control)
+        .map(told)
+        .collect();
+    match (callback.arrives, &callback.late) {
+        (None, None) => words.push("no call was placed to the account".into()),
+        (None, Some(_)) => words.push(format!(
+            "whether calls arrive is not known: does {} ring this account?",
+            callback.extension
+        )),
+        (Some(_), _) => {}
+    }
+    words.join(", ")
 }
 
 fn tally(calls: &Calls) -> String {

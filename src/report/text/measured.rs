@@ -40,6 +40,9 @@ pub(super) fn lines(measured: &Measurements) -> Vec<String> {
     if let Some(seen) = &measured.calls {
         rows.extend(calls::rows(seen));
     }
+    if let Some(seen) = &measured.callback {
+        rows.push(("callback", calls::callback(seen)));
+    }
     if let Some(reachable) = &measured.reachable {
         rows.push(("reachable", share(reachable)));
     }
