@@ -15,5 +15,6 @@ pub mod registrar;
 pub mod registration;
 pub mod reliable;
 pub mod stateless;
+pub mod switchboard;
 pub mod token;
 pub mod trunk;

@@ -183,6 +183,7 @@ pub(crate) enum Format {
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
+    use iax2_natcheck::proto::switchboard::fault::Fault;
 
     use super::*;
 
@@ -239,7 +240,7 @@ mod tests {
         };
         assert_eq!(args.bind, ["127.0.0.1:4569".parse().unwrap()]);
         let line = "serve --bind 192.0.2.1 --bind [2001:db8::1]:4570 --alternate 192.0.2.2:4571 \
-                    --profile rfc";
+                    --profile rfc --users users.toml --fault drop=2 --fault wrap=full";
         let Command::Serve(args) = parse(line).unwrap().command else {
             panic!("not serve");
         };
@@ -252,6 +253,8 @@ mod tests {
         );
         assert_eq!(args.alternate, "192.0.2.2:4571".parse().ok());
         assert_eq!(args.profile, serve::Profile::Rfc);
+        let faults = [Fault::Drop(2), Fault::Wrap(true)];
+        assert_eq!(args.fault, faults);
     }
 
     #[test]
@@ -271,6 +274,8 @@ mod tests {
             "check host --asterisk --secret-file secret",
             "serve --bind example.net",
             "serve --profile yate",
+            "serve --users users.toml --fault thunder",
+            "serve --fault silence",
             "demo one --list",
             "nat",
             "nat weather host",

@@ -16,7 +16,6 @@ use rand::{RngExt as _, rngs::StdRng};
 
 use crate::{
     proto::{
-        account::{Account, CallTokenRule},
         admission::{Rate, RateLimit, source_prefix},
         contract::{SocketKey, Transmit},
         numbers::{Key, Resting},
@@ -76,7 +75,7 @@ impl fmt::Display for Refusal {
             Self::TokenMissing => "it needs a call token",
             Self::TokenInvalid => "its call token is not good for this address, port and time",
             Self::Credentials => "wrong secret, or no such account",
-            Self::TooMany => "too many registrations at once",
+            Self::TooMany => "too many at once",
             Self::Guessing => "too many wrong secrets from there",
         })
     }
@@ -179,13 +178,13 @@ impl Door {
         self.counts
     }
 
-    /// Looks at a first request that names `account`, if there is one of that name. Who is let in may be the
-    /// one too many without a token: see [`Door::gives_way`].
+    /// Looks at a first request. Who is let in without a token may be the one too many: see
+    /// [`Door::gives_way`].
     pub(crate) fn knock(
         &mut self,
         frame: &FullFrame<'_>,
         arrival: Arrival,
-        account: Option<&Account>,
+        may_lack_token: bool,
         in_use: impl Fn(&Key) -> bool,
         now: Instant,
     ) -> Entry {
@@ -195,10 +194,6 @@ impl Door {
             Some(_) => return self.refuse(frame, arrival, Refusal::TokenInvalid, now),
             None => false,
         };
-        // Where nothing is asked either, the token is all that proves the address.
-        let may_lack_token = account.is_some_and(|account| {
-            account.call_token == CallTokenRule::Optional && !account.methods.is_empty()
-        });
         if !proven && !may_lack_token {
             return self.refuse(frame, arrival, Refusal::TokenMissing, now);
         }
@@ -213,7 +208,7 @@ impl Door {
         if !proven && !self.admit_unproven(arrival, now) {
             return Entry::Dropped;
         }
-        match self.resting.choose(arrival.peer, &mut self.rng, in_use) {
+        match self.choose(arrival.peer, in_use) {
             Some(local) => Entry::Open { local, proven },
             None => self.refuse(frame, arrival, Refusal::TooMany, now),
         }
@@ -226,6 +221,15 @@ impl Door {
             .front()
             .copied()
             .filter(|_| self.unproven.len() >= self.capacity.unproven)
+    }
+
+    /// A number for a dialogue of ours with a peer; `None` where the space is full.
+    pub(crate) fn choose(
+        &mut self,
+        peer: PeerAddr,
+        in_use: impl Fn(&Key) -> bool,
+    ) -> Option<CallNumber> {
+        self.resting.choose(peer, &mut self.rng, in_use)
     }
 
     /// A dialogue begins.

@@ -348,16 +348,21 @@ impl Registrar {
             let moved = known.is_none();
             let binding = known.map_or_else(
                 || {
-                    let qualify = account.qualify.filter(|_| dialogue.proven);
-                    let mut binding = Binding::new(peer, dialogue.socket, expires, qualify);
+                    let socket = dialogue.socket;
+                    let (proven, qualify) = (dialogue.proven, account.qualify);
+                    let mut binding = Binding::new(peer, socket, expires, proven, qualify);
                     // A client sees the first POKE before its REGACK, as from Asterisk.
-                    if qualify.is_some() {
+                    if binding.qualify.is_some() {
                         let poke = Poke::new(random_call_number(&mut self.rng), now);
                         self.outbox.push_back(binding.begin(poke));
                     }
                     binding
                 },
-                |binding| Binding { expires, ..binding },
+                |binding| Binding {
+                    expires,
+                    proven: binding.proven || dialogue.proven,
+                    ..binding
+                },
             );
             self.bindings.put(index, binding);
             self.events.push_back(RegistrarEvent::Registered {

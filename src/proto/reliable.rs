@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// When a frame that is not acknowledged is sent again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RetryPolicy {
     /// The first interval; never shorter than twice the measured round trip.
     pub first: Duration,

@@ -5,6 +5,12 @@
 
 mod arbitrary;
 mod bad_servers;
+mod call_admission;
+mod call_callback;
+mod call_endurance;
+mod call_extensions;
+mod call_trunk;
+mod exchange;
 mod late_answers;
 mod lifetime;
 mod nat_table;

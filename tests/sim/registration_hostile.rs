@@ -9,6 +9,7 @@ use iax2_natcheck::{
         auth::{Method, md5_result},
         contract::{Input, Machine, SocketKey},
         door::Refusal,
+        endpoint::EndpointEvent,
         registrar::RegistrarEvent,
     },
     types::{CallNumber, PeerAddr, SeqNo, Timestamp},
@@ -347,7 +348,7 @@ fn guessing_ends_soon_and_alike_for_unknown_users() {
             } else {
                 Refusal::Guessing
             };
-            let RegistrarEvent::Refused { why, .. } = event else {
+            let EndpointEvent::Registrar(RegistrarEvent::Refused { why, .. }) = event else {
                 panic!("{event:?}");
             };
             assert_eq!(why, wanted, "{user}, {number}");

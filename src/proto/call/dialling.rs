@@ -30,7 +30,7 @@ pub struct DialConfig {
     pub number: String,
     /// The context to dial into; `None`: the callee's choice.
     pub context: Option<String>,
-    /// The account; `None`: nobody in particular.
+    /// The account; `None`, or an empty name: nobody in particular.
     pub credentials: Option<Credentials>,
     /// The caller's number and name.
     pub caller: Option<(String, String)>,
@@ -304,7 +304,8 @@ impl DialConfig {
         if let Some(context) = &self.context {
             elements = elements.ie(Ie::CalledContext(Text(context.as_bytes())));
         }
-        if let Some(credentials) = &self.credentials {
+        let named = self.credentials.as_ref();
+        if let Some(credentials) = named.filter(|credentials| !credentials.user.is_empty()) {
             elements = elements.ie(Ie::Username(Text(credentials.user.as_bytes())));
         }
         elements = match self.encryption {

@@ -252,13 +252,13 @@ impl Call {
     }
 
     /// Sends text, with the NUL that Asterisk expects.
-    pub fn send_text(&mut self, text: &str, now: Instant) {
+    pub fn send_text(&mut self, text: &[u8], now: Instant) {
         if matches!(self.stage, Stage::Linked | Stage::Up) {
             let kind = Kind {
                 frame_type: FrameType::Text,
                 subclass: Subclass::from_raw(0),
             };
-            let payload = [text.as_bytes(), &[0]].concat();
+            let payload = [text, &[0]].concat();
             self.send_other(kind, payload, now);
         }
     }

@@ -30,6 +30,8 @@ pub struct Binding {
     pub socket: SocketKey,
     /// When it is dropped unless renewed.
     pub expires: Instant,
+    /// Whether a call token or the answer to a challenge proved the address.
+    pub proven: bool,
     pub(super) qualify: Option<Duration>,
     pub(super) poke: Option<Poke>,
     pub(super) next_poke: Option<Instant>,
@@ -77,13 +79,15 @@ impl Binding {
         peer: PeerAddr,
         socket: SocketKey,
         expires: Instant,
+        proven: bool,
         qualify: Option<Duration>,
     ) -> Self {
         Self {
             peer,
             socket,
             expires,
-            qualify,
+            proven,
+            qualify: qualify.filter(|_| proven),
             poke: None,
             next_poke: None,
         }

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     proto::{
+        account::CallTokenRule,
         door::{Arrival, Entry, UNPROVEN_PATIENCE},
         proof::challenge,
         reliable::Reliable,
@@ -27,9 +28,15 @@ impl Registrar {
             .ok()
             .and_then(|name| self.by_name.get(name))
             .copied();
-        let account = index.and_then(|index| self.config.accounts.get(index));
+        // Where nothing is asked either, the token is all that proves the address.
+        let may_lack_token = index
+            .and_then(|index| self.config.accounts.get(index))
+            .is_some_and(|account| {
+                account.call_token == CallTokenRule::Optional && !account.methods.is_empty()
+            });
         let in_use = |key: &_| self.dialogues.contains_key(key);
-        match self.door.knock(frame, arrival, account, in_use, now) {
+        let entry = self.door.knock(frame, arrival, may_lack_token, in_use, now);
+        match entry {
             Entry::Dropped => {}
             Entry::Answered { with, why } => {
                 self.outbox.push_back(with);
