@@ -51,7 +51,7 @@ fn echo_brings_audio_and_digits_back() {
     };
     assert_eq!(*ending, hung_up(Side::Peer, 16));
     let received = received.unwrap();
-    assert_eq!((received.received, received.lost), (101, 0));
+    assert_eq!((received.packets, received.lost), (101, 0));
     // Late frames are still acknowledged for a while.
     assert_eq!(exchange.lines(), 1);
     exchange.run(seconds(6));

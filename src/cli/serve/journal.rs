@@ -124,7 +124,7 @@ impl Period {
                 let received = received.map_or_else(String::new, |received| {
                     format!(
                         "; {} packets received, {} lost, jitter {} ms",
-                        received.received, received.lost, received.jitter_ms
+                        received.packets, received.lost, received.jitter_ms
                     )
                 });
                 let how = how(ending);

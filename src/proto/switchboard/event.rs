@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::{
     proto::{
-        call::{CallCounts, Ending, ReceiverReport},
+        call::{CallCounts, Ending},
+        media::report::ReceiverReport,
         door::Refusal,
     },
     types::{CallNumber, PeerAddr},
