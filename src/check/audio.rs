@@ -397,10 +397,8 @@ fn reordered(calls: &CallsEvidence) -> Option<Finding> {
 
 fn digits(calls: &CallsEvidence) -> Option<Finding> {
     let echoed = |call: &&CallRecord| !call.digits_sent.is_empty() && call.completed;
-    let wrong = calls.calls.iter().filter(echoed).find(|call| {
-        // An extension that returns no digit at all does not echo them.
-        !call.digits_received.is_empty() && call.digits_received != call.digits_sent
-    })?;
+    let mangled = |call: &&CallRecord| is_mangled(&call.digits_sent, &call.digits_received);
+    let wrong = calls.calls.iter().filter(echoed).find(mangled)?;
     let text = |digits: &[u8]| String::from_utf8_lossy(digits).into_owned();
     Some(Finding {
         id: FindingId::DtmfMangled,
@@ -415,3 +413,27 @@ fn digits(calls: &CallsEvidence) -> Option<Finding> {
         ],
     })
 }
+
+/// Whether digits came back with some of them missing, or some twice. An extension that returns none does not
+/// echo them, and one that says digits of its own has said something else.
+fn is_mangled(sent: &[u8], received: &[u8]) -> bool {
+    if received.is_empty() || received == sent {
+        return false;
+    }
+    let (some_missing, some_twice) = (is_subsequence(received, sent), without_repeats(received));
+    some_missing || (received.len() > sent.len() && some_twice == without_repeats(sent))
+}
+
+fn is_subsequence(part: &[u8], whole: &[u8]) -> bool {
+    let mut rest = whole.iter();
+    part.iter().all(|digit| rest.any(|other| other == digit))
+}
+
+fn without_repeats(digits: &[u8]) -> Vec<u8> {
+    let mut once = digits.to_vec();
+    once.dedup();
+    once
+}
+
+#[cfg(test)]
+mod tests;

@@ -5,8 +5,8 @@ use std::time::Duration;
 use crate::{
     proto::{
         call::{CallCounts, Ending},
-        media::report::ReceiverReport,
         door::Refusal,
+        media::report::ReceiverReport,
     },
     types::{CallNumber, PeerAddr},
     wire::iax2::format::Formats,
