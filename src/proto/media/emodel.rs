@@ -135,8 +135,8 @@ pub fn mouth_to_ear(round_trip: Duration, buffer: Duration) -> Duration {
     round_trip / 2 + BLOCK_TIME + buffer
 }
 
-/// How much longer the bursts of loss are than they would be if each packet were lost at random
-/// (G.107 §3.5): 1 or more, `None` where nothing was lost or nothing came.
+/// How much longer the bursts of loss are than they would be if each packet were lost at random, the
+/// `BurstR` of G.107 §7.5: 1 or more, `None` where nothing was lost or nothing came.
 #[must_use]
 #[allow(clippy::cast_precision_loss)] // counts of packets are far below 2^52
 pub fn burst_ratio(received: u64, lost: u64, bursts: u64) -> Option<f64> {
@@ -168,7 +168,7 @@ fn pure_delay(ta: f64) -> f64 {
     25.0 * (sixth(x) - 3.0 * sixth(x / 3.0) + 2.0)
 }
 
-/// Idte (G.107 §7.4.1), with Roe at its default: it differs from [`RO`] by less than 0.1.
+/// Idte (G.107 §7.4.1). At the defaults its Roe is [`RO`].
 fn talker_echo(t: f64) -> f64 {
     if t < 1.0 {
         return 0.0;

@@ -3,8 +3,8 @@
 
 use super::BLOCK;
 
-/// An endless sequence of blocks, about -20 dBm0 loud, as speech is (P.56 active level as planned for
-/// in G.107 lies near it).
+/// An endless sequence of blocks, -20 dBm0 loud: about as loud as speech, so that nothing on the way
+/// takes it for a pause or clips it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TestSignal {
     seed: u64,
