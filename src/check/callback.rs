@@ -12,11 +12,11 @@ use crate::{
 #[must_use]
 pub fn arrives(callback: &CallbackEvidence) -> Option<bool> {
     let late = callback.late.as_ref()?;
-    match late.arrived? {
-        true => Some(true),
-        // Silence alone is no evidence: the same call must have arrived once.
-        false => (callback.control.as_ref()?.arrived == Some(true)).then_some(false),
+    if late.arrived? {
+        return Some(true);
     }
+    // Silence alone is no evidence: the same call must have arrived once.
+    (callback.control.as_ref()?.arrived == Some(true)).then_some(false)
 }
 
 /// `call-not-delivered`: the late call did not arrive, and the one right after a registration did.

@@ -3,7 +3,7 @@
 pub mod pattern;
 pub mod symptom;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use self::{
     pattern::{Fared, Pattern, Spread},
@@ -194,10 +194,12 @@ pub fn fact(symptom: Symptom, record: &CallRecord) -> String {
             let mut text =
                 format!("{frame} stayed unacknowledged {stage}, given up{after}{before}");
             if let Some(control) = record.control {
-                text.push_str(&format!(
+                // Writing to a string does not fail.
+                let _ = write!(
+                    text,
                     "; POKEs then: {} of {} answered on the call's socket, {} of {} on a fresh one",
                     control.same.1, control.same.0, control.fresh.1, control.fresh.0
-                ));
+                );
             }
             text
         }

@@ -165,13 +165,12 @@ fn octets_of_a_block(format: Formats) -> usize {
         Formats::G723 => 24,
         Formats::GSM => 33,
         Formats::G729 => 20,
-        Formats::ILBC => 38,
-        Formats::SPEEX => 38,
+        Formats::ILBC | Formats::SPEEX => 38,
         Formats::OPUS => 60,
         Formats::G722 => 160,
         other => match other.name() {
-            Some("g726" | "g726aal2" | "adpcm") => 80,
             Some("slin") => 320,
+            // G.726 and ADPCM: four bits a sample.
             _ => 80,
         },
     }
