@@ -71,31 +71,35 @@ mod tests {
     use super::*;
     use crate::check::sample::context;
 
-    fn attempt(after: u64, arrived: Option<bool>) -> Option<Attempt> {
-        Some(Attempt {
+    fn attempt(after: u64, arrived: Option<bool>) -> Attempt {
+        Attempt {
             after: Duration::from_millis(after),
             arrived,
             took: None,
             ending: None,
-        })
+        }
     }
 
     #[test]
     fn a_late_call_counts_only_beside_one_that_arrived() {
         let rows = [
             (
-                attempt(45_012, Some(false)),
-                attempt(200, Some(true)),
+                Some(attempt(45_012, Some(false))),
+                Some(attempt(200, Some(true))),
                 Some(false),
             ),
             (
-                attempt(45_012, Some(false)),
-                attempt(200, Some(false)),
+                Some(attempt(45_012, Some(false))),
+                Some(attempt(200, Some(false))),
                 None,
             ),
-            (attempt(45_012, Some(false)), None, None),
-            (attempt(45_012, None), attempt(200, Some(true)), None),
-            (attempt(45_012, Some(true)), None, Some(true)),
+            (Some(attempt(45_012, Some(false))), None, None),
+            (
+                Some(attempt(45_012, None)),
+                Some(attempt(200, Some(true))),
+                None,
+            ),
+            (Some(attempt(45_012, Some(true))), None, Some(true)),
             (None, None, None),
         ];
         for (late, control, expected) in rows {

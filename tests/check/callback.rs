@@ -27,7 +27,6 @@ fn call_back(
     let ended = tool::run_within(Duration::from_secs(180), &mut command, &site.near());
     let report = ended.report();
     let callback = report["measurements"]["callback"].clone();
-    println!("{callback}");
     (ended, callback)
 }
 
@@ -50,6 +49,12 @@ fn assert_arrived(ended: &Ended, callback: &Value) {
     assert!(!findings(&ended.report()).contains(&"call-not-delivered"));
 }
 
+fn is_near(seconds: &Value, expected: f64) -> bool {
+    seconds
+        .as_f64()
+        .is_some_and(|it| (it - expected).abs() < 0.5)
+}
+
 #[test]
 #[ignore = "needs root, ip, nft and the Asterisk that tests/all fetches"]
 fn a_call_late_in_the_interval_is_lost_and_one_right_after_a_registration_is_not() {
@@ -60,7 +65,7 @@ fn a_call_late_in_the_interval_is_lost_and_one_right_after_a_registration_is_not
         "604",
     );
     assert_lost(&ended, &callback);
-    assert_eq!(callback["late"]["after_s"].as_f64().unwrap().round(), 9.0);
+    assert!(is_near(&callback["late"]["after_s"], 9.0), "{callback}");
 }
 
 #[test]
@@ -93,7 +98,7 @@ fn an_extension_that_rings_nobody_of_ours_leaves_the_question_open() {
 fn full_with_the_defaults_of_linux_the_call_at_45_s_does_not_arrive() {
     let (ended, callback) = call_back(Router::masquerade(30, 120), |builder| builder, "604");
     assert_lost(&ended, &callback);
-    assert_eq!(callback["late"]["after_s"].as_f64().unwrap().round(), 45.0);
+    assert!(is_near(&callback["late"]["after_s"], 45.0), "{callback}");
 }
 
 #[test]
@@ -101,5 +106,5 @@ fn full_with_the_defaults_of_linux_the_call_at_45_s_does_not_arrive() {
 fn full_with_a_timer_of_65_s_the_call_at_45_s_arrives() {
     let (ended, callback) = call_back(Router::masquerade(65, 120), |builder| builder, "604");
     assert_arrived(&ended, &callback);
-    assert_eq!(callback["late"]["after_s"].as_f64().unwrap().round(), 45.0);
+    assert!(is_near(&callback["late"]["after_s"], 45.0), "{callback}");
 }

@@ -8,6 +8,7 @@ use super::{Number, Spread};
 
 /// Test calls to one extension.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Calls {
     /// The extension.
     pub extension: String,
@@ -78,6 +79,7 @@ pub struct Calls {
 
 /// A call to the registered account, late in the interval of registrations.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Callback {
     /// The extension that rings the account.
     pub extension: String,
@@ -92,6 +94,7 @@ pub struct Callback {
 
 /// One such call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Attempt {
     /// How long the registration had been acknowledged.
     pub after_s: Number,
@@ -112,6 +115,7 @@ pub struct Interval {
 
 /// Packets of audio, of all calls together.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Media {
     /// Packets sent.
     pub sent: u64,
@@ -163,6 +167,7 @@ pub struct Delay {
 
 /// Packets by what carried them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Carriers {
     /// Full VOICE frames.
     pub full: u64,
@@ -208,6 +213,7 @@ pub struct JitterBuffer {
 
 /// The far end's last receiver report of a call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct FarEnd {
     /// It has counted; an Asterisk without jitter buffer reports zeros and has not.
     pub measured: bool,
@@ -229,6 +235,7 @@ pub struct FarEnd {
 
 /// Digits of the calls together.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Dtmf {
     /// Sent in the first call.
     pub sent: String,
@@ -238,6 +245,7 @@ pub struct Dtmf {
 
 /// Bits a second on the wire, as IP packets, one way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Wire {
     /// Of one plain call, measured.
     pub plain_bps: Option<Number>,
