@@ -1,4 +1,4 @@
-//! How many echo calls one core holds: `serve` beside Asterisk 16's Echo() in the same run.
+//! How many echo calls one core holds: `serve` beside Asterisk 16's `Echo()` in the same run.
 //!
 //! ```text
 //! cargo bench --bench calls

@@ -101,7 +101,7 @@ impl Load {
     pub(crate) fn raise(&mut self, wanted: usize) {
         let mut missing = wanted.saturating_sub(self.sources.iter().map(|it| it.lines.len()).sum());
         while missing > 0 {
-            if self.slot % BEGIN_EVERY == 0 {
+            if self.slot.is_multiple_of(BEGIN_EVERY) {
                 self.begin();
                 missing -= 1;
             }
@@ -225,7 +225,7 @@ impl Load {
             if self.watched.contains(&stamp) {
                 self.sent += sent;
             }
-            if self.slot % 100 == 0 {
+            if self.slot.is_multiple_of(100) {
                 source.tick(now);
             }
             source.flush();

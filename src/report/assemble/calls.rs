@@ -58,14 +58,14 @@ pub(super) fn calls(seen: &CallsEvidence, judgement: &Judgement, headers: u32) -
     };
     let first = |of: &dyn Fn(&CallRecord) -> Option<String>| seen.calls.iter().find_map(of);
     Calls {
-        extension: seen.number.clone(),
+        extension: Some(seen.number.clone()),
         attempted: count(&|_| true),
         answered: count(&|call| call.answered.is_some()),
         completed: count(&|call| call.completed),
         raw_hangups: symptoms(Symptom::is_raw_hangup),
         invals: symptoms(|symptom| symptom == Symptom::Invalidated),
         pattern: judged.spread.pattern.map(|it| it.as_str().into()),
-        pattern_because: judged.spread.why.clone(),
+        pattern_because: Some(judged.spread.why.clone()),
         failure_rate: judged.spread.interval.map(|(low, high)| Interval {
             low: Number::new(low),
             high: Number::new(high),
@@ -77,13 +77,14 @@ pub(super) fn calls(seen: &CallsEvidence, judgement: &Judgement, headers: u32) -
         lag_ms: each(&|call| call.lags.clone()),
         codec: first(&|call| call.format.map(|format| format.to_string())),
         auth: first(&|call| call.method.map(|method| method.as_str().into())),
-        encrypted: seen.calls.iter().any(|call| call.encrypted),
-        call_token: seen.calls.iter().any(|call| call.token),
-        retransmissions: seen
-            .calls
-            .iter()
-            .map(|call| call.counts.retransmissions)
-            .sum(),
+        encrypted: Some(seen.calls.iter().any(|call| call.encrypted)),
+        call_token: Some(seen.calls.iter().any(|call| call.token)),
+        retransmissions: Some(
+            seen.calls
+                .iter()
+                .map(|call| call.counts.retransmissions)
+                .sum(),
+        ),
         media: media(seen, &sound),
         audio: sound.quality.map(quality),
         jitter_buffer: sound.buffer.map(|advice| JitterBuffer {
@@ -153,10 +154,10 @@ fn media(seen: &CallsEvidence, judged: &JudgedAudio) -> Option<Media> {
         one_way: judged.one_way,
         outbound: agreed(judged, |all| all.outbound.passes),
         inbound: agreed(judged, |all| all.inbound.passes),
-        returned,
+        returned: Some(returned),
         lost_outbound: audio::lost_outbound(seen).map(|(_, lost)| lost),
-        lost_inbound,
-        gaps: sum(|it| it.inbound.gaps),
+        lost_inbound: Some(lost_inbound),
+        gaps: Some(sum(|it| it.inbound.gaps)),
         longest_gap_ms: audio()
             .map(|it| it.inbound.longest_gap)
             .filter(|gap| !gap.is_zero())
@@ -168,7 +169,7 @@ fn media(seen: &CallsEvidence, judged: &JudgedAudio) -> Option<Media> {
             p95: Number::millis(worst.p95),
             max: Number::millis(trips().map(|it| it.max).max().unwrap_or(worst.max)),
         }),
-        carriers,
+        carriers: Some(carriers),
     })
 }
 

@@ -11,7 +11,8 @@ use super::{Number, Spread};
 #[serde(default)]
 pub struct Calls {
     /// The extension.
-    pub extension: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub extension: Option<String>,
     /// Calls placed.
     pub attempted: u32,
     /// Calls answered.
@@ -25,7 +26,8 @@ pub struct Calls {
     /// `none`, `random` or `systematic`; null where the calls do not tell.
     pub pattern: Option<String>,
     /// What the pattern rests on.
-    pub pattern_because: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pattern_because: Option<String>,
     /// The share of failing calls that the burst is compatible with (Wilson, 95 %).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure_rate: Option<Interval>,
@@ -33,24 +35,32 @@ pub struct Calls {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub signatures: BTreeMap<String, u32>,
     /// From NEW to ACCEPT.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub setup_ms: Option<Spread>,
     /// From NEW to ANSWER.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub answer_ms: Option<Spread>,
     /// Round trips of PING, and of the first frame that was acknowledged.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub rtt_ms: Option<Spread>,
     /// Round trips through the far end's media path (LAGRQ).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lag_ms: Option<Spread>,
     /// The agreed format.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub codec: Option<String>,
     /// The method by which the account was proven.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub auth: Option<String>,
     /// Frames were encrypted.
-    pub encrypted: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encrypted: Option<bool>,
     /// A call token was asked for.
-    pub call_token: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub call_token: Option<bool>,
     /// Full frames of ours that had to be sent again.
-    pub retransmissions: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retransmissions: Option<u32>,
     /// The audio.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub media: Option<Media>,
@@ -133,23 +143,32 @@ pub struct Media {
     /// Audio passes one way alone, or not at all; null where it is not known.
     pub one_way: Option<bool>,
     /// Audio reaches the far end.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub outbound: Option<bool>,
     /// Audio reaches us.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub inbound: Option<bool>,
     /// Packets of ours that came back.
-    pub returned: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub returned: Option<u64>,
     /// Packets lost on the way to the far end; null where nothing tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub lost_outbound: Option<u64>,
     /// Packets lost on the way to us.
-    pub lost_inbound: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lost_inbound: Option<u64>,
     /// Runs of lost packets on the way to us.
-    pub gaps: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gaps: Option<u64>,
     /// The longest of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub longest_gap_ms: Option<Number>,
     /// From the sending of our audio to its return.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub delay_ms: Option<Delay>,
     /// What carried the packets that came.
-    pub carriers: Carriers,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub carriers: Option<Carriers>,
 }
 
 /// The delay of an echo.

@@ -1,10 +1,11 @@
 //! Test calls, a few lines.
 
-use crate::report::model::calls::{Attempt, Callback, Calls, FarEnd, Media, Wire};
+use crate::report::model::calls::{Attempt, Callback, Calls, Carriers, FarEnd, Media, Wire};
 
 /// The rows: a name, and what was measured.
 pub(super) fn rows(calls: &Calls) -> Vec<(&'static str, String)> {
-    let mut rows = vec![("calls", tally(calls)), ("", set_up(calls))];
+    let mut rows = vec![("calls", tally(calls))];
+    rows.extend(set_up(calls).map(|words| ("", words)));
     rows.extend(
         calls
             .failures
@@ -14,7 +15,7 @@ pub(super) fn rows(calls: &Calls) -> Vec<(&'static str, String)> {
     );
     if let Some(media) = &calls.media {
         rows.push(("audio", packets(media)));
-        rows.push(("", ways(media)));
+        rows.extend(ways(media).map(|words| ("", words)));
     }
     if let Some(audio) = &calls.audio {
         rows.push((
@@ -101,34 +102,41 @@ pub(super) fn callback(callback: &Callback) -> String {
 }
 
 fn tally(calls: &Calls) -> String {
+    let to = calls
+        .extension
+        .as_ref()
+        .map_or_else(String::new, |to| format!(" to {to}"));
     let mut words = vec![format!(
-        "{} to {}: {} answered, {} came to their planned end",
-        calls.attempted, calls.extension, calls.answered, calls.completed
+        "{}{to}: {} answered, {} came to their planned end",
+        calls.attempted, calls.answered, calls.completed
     )];
-    words.push(match calls.pattern.as_deref() {
-        Some("none") => "no failures".into(),
-        Some(pattern) => format!("failures: {pattern} ({})", calls.pattern_because),
-        None => calls.pattern_because.clone(),
-    });
+    match (calls.pattern.as_deref(), &calls.pattern_because) {
+        (Some("none"), _) => words.push("no failures".into()),
+        (Some(pattern), Some(why)) => words.push(format!("failures: {pattern} ({why})")),
+        (Some(pattern), None) => words.push(format!("failures: {pattern}")),
+        (None, why) => words.extend(why.clone()),
+    }
     if calls.invals > 0 {
         words.push(format!("{} INVAL", calls.invals));
     }
     words.join(", ")
 }
 
-fn set_up(calls: &Calls) -> String {
+fn set_up(calls: &Calls) -> Option<String> {
     let mut words = vec![];
     if let Some(codec) = &calls.codec {
         words.push(codec.clone());
     }
-    if calls.encrypted {
+    if calls.encrypted == Some(true) {
         words.push("encrypted".into());
     }
-    words.push(match &calls.auth {
-        Some(method) => format!("authentication {method}"),
-        None => "no challenge".into(),
-    });
-    if calls.call_token {
+    words.extend(
+        calls
+            .auth
+            .as_ref()
+            .map(|method| format!("authentication {method}")),
+    );
+    if calls.call_token == Some(true) {
         words.push("call token".into());
     }
     if let Some(setup) = &calls.setup_ms {
@@ -140,10 +148,10 @@ fn set_up(calls: &Calls) -> String {
     if let Some(rtt) = &calls.rtt_ms {
         words.push(format!("round trip {} ms", rtt.median));
     }
-    if calls.retransmissions > 0 {
-        words.push(format!("{} frames sent again", calls.retransmissions));
+    if let Some(again @ 1..) = calls.retransmissions {
+        words.push(format!("{again} frames sent again"));
     }
-    words.join(", ")
+    (!words.is_empty()).then(|| words.join(", "))
 }
 
 fn packets(media: &Media) -> String {
@@ -160,7 +168,7 @@ fn packets(media: &Media) -> String {
     words.join(", ")
 }
 
-fn ways(media: &Media) -> String {
+fn ways(media: &Media) -> Option<String> {
     let mut words = vec![
         match media.outbound {
             Some(true) => "the far end hears us",
@@ -181,13 +189,14 @@ fn ways(media: &Media) -> String {
             delay.median, delay.min, delay.max
         ));
     }
-    if media.carriers.trunk > 0 {
-        words.push(format!(
-            "{} packets came in trunk frames",
-            media.carriers.trunk
-        ));
+    if let Some(Carriers {
+        trunk: trunk @ 1.., ..
+    }) = media.carriers
+    {
+        words.push(format!("{trunk} packets came in trunk frames"));
     }
-    words.join(", ")
+    // A report of somebody else's may say nothing of all this.
+    media.carriers.map(|_| words.join(", "))
 }
 
 fn far_end(report: &FarEnd) -> String {
