@@ -64,10 +64,22 @@ fn main() {
     nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE, files, files)
         .unwrap();
     pin(0, 1);
+    // `-- plain` and `-- trunked` measure one kind, `-- serve` the one server.
+    let wanted: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|argument| !argument.starts_with('-'))
+        .collect();
+    let asked_for = |name: &str| wanted.iter().any(|it| it == name);
     for (name, trunk) in [("plain", false), ("trunked", true)] {
+        if asked_for("plain") != asked_for("trunked") && !asked_for(name) {
+            continue;
+        }
         println!("echo calls of 20 ms µ-law, {name}");
-        let theirs = hold_asterisk(trunk);
         let ours = hold_ours(trunk);
+        if asked_for("serve") {
+            continue;
+        }
+        let theirs = hold_asterisk(trunk);
         println!(
             "  serve {} calls, Asterisk 16 {} calls, ratio {:.1}",
             ours,
