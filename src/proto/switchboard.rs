@@ -30,6 +30,7 @@ use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
 pub use self::{
     event::{Leg, SwitchboardCounts, SwitchboardEvent},
+    extension::EXTENSIONS,
     lines::LineId,
 };
 use self::{

@@ -9,6 +9,7 @@ mod call_admission;
 mod call_callback;
 mod call_endurance;
 mod call_extensions;
+mod call_faults;
 mod call_trunk;
 mod exchange;
 mod late_answers;

@@ -4,42 +4,77 @@ use std::{fmt, str::FromStr};
 
 use crate::proto::{call::Manners, reliable::RetryPolicy};
 
-/// One fault. [`NAMES`] lists how they are written.
+/// One fault; [`FAULTS`] says how they are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
-    /// `drop=N`: the n-th datagram of each call is not sent; the first is 1.
+    /// `drop=N`.
     Drop(u32),
-    /// `other-port`: what follows ANSWER leaves from another socket.
+    /// `other-port`.
     OtherPort,
-    /// `silence`: a NEW with a good call token is not answered.
+    /// `silence`.
     Silence,
-    /// `silence-after-answer`: nothing follows ANSWER.
+    /// `silence-after-answer`.
     SilenceAfterAnswer,
-    /// `inval`: the first full frame after ANSWER is answered by INVAL, and the call is forgotten.
+    /// `inval`.
     Inval,
-    /// `naked-reject`: a NEW with a good call token is rejected from call number 1, without a cause.
+    /// `naked-reject`.
     NakedReject,
-    /// `cause=N`: calls are rejected with this cause instead of accepted.
+    /// `cause=N`.
     Cause(u8),
-    /// `no-stop-tones`: ANSWER comes alone.
+    /// `no-stop-tones`.
     NoStopTones,
-    /// `wrap=full`, `wrap=mini`: audio becomes a full frame where 16 bits of its clock wrap, or does not.
+    /// `wrap=full` (true) and `wrap=mini`.
     Wrap(bool),
-    /// `retry=10`, `retry=2`: frames are sent again as Asterisk does, or as RFC 5456 says.
+    /// `retry=10` and `retry=2`.
     Retry(RetryPolicy),
-    /// `one-way`: audio is taken, and none is sent.
+    /// `one-way`.
     OneWay,
-    /// `deaf-trunk`: audio in trunk frames is dropped.
+    /// `deaf-trunk`.
     DeafTrunk,
 }
 
-/// How faults are written.
-pub const NAMES: &str = "drop=N, other-port, silence, silence-after-answer, inval, naked-reject, cause=N, \
-                         no-stop-tones, wrap=full, wrap=mini, retry=10, retry=2, one-way, deaf-trunk";
+/// How each fault is written, and what it does.
+pub const FAULTS: [(&str, &str); 14] = [
+    (
+        "drop=N",
+        "the N-th datagram of each call is not sent; the first is 1",
+    ),
+    ("other-port", "what follows ANSWER leaves from another port"),
+    ("silence", "a NEW with a good call token is not answered"),
+    ("silence-after-answer", "nothing follows ANSWER"),
+    (
+        "inval",
+        "the first full frame after ANSWER is answered by INVAL, and the call is forgotten",
+    ),
+    (
+        "naked-reject",
+        "a NEW with a good call token is rejected from call number 1, without a cause",
+    ),
+    (
+        "cause=N",
+        "calls are rejected with this cause instead of accepted",
+    ),
+    ("no-stop-tones", "ANSWER is not followed by \"stop tones\""),
+    (
+        "wrap=full",
+        "audio becomes a full frame where the 16 bits of its clock wrap",
+    ),
+    ("wrap=mini", "it does not, as from Asterisk"),
+    (
+        "retry=10",
+        "frames are sent again after 2 s, then after 10 s, as by Asterisk",
+    ),
+    ("retry=2", "the interval begins with 1 s and doubles"),
+    ("one-way", "audio is taken, and none is sent"),
+    (
+        "deaf-trunk",
+        "audio in trunk frames is dropped, whatever the account says",
+    ),
+];
 
 /// No fault is written like this.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no such fault; there are {NAMES}")]
+#[error("no such fault; there are {}", FAULTS.map(|(name, _)| name).join(", "))]
 pub struct NoSuchFault;
 
 impl FromStr for Fault {
@@ -149,10 +184,8 @@ mod tests {
 
     #[test]
     fn every_name_is_read_as_it_is_written() {
-        let names = NAMES
-            .replace("drop=N", "drop=3")
-            .replace("cause=N", "cause=17");
-        for name in names.split(", ") {
+        for (name, _) in FAULTS {
+            let name = name.replace('N', "17");
             let fault: Fault = name.parse().unwrap();
             assert_eq!(fault.to_string(), name);
         }
