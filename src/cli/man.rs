@@ -108,7 +108,7 @@ fn page() -> String {
 }
 
 /// When the words of the page changed last.
-const DATE: &str = "2026-11-23";
+const DATE: &str = "2026-11-24";
 
 const DESCRIPTION: &[&str] = &[
     "A PBX behind a NAT registers with its IAX2 provider and counts on the NAT to remember it until \
@@ -170,6 +170,10 @@ const EXAMPLES: &[(&str, &str)] = &[
         "iax2-natcheck serve --bind 198.51.100.7 --alternate 198.51.100.8:4570 \\\n    \
          --users users.toml",
         "Be the reflector, with a second address for mapping tests:",
+    ),
+    (
+        "iax2-natcheck call iax.example.net 600 --user alice --secret-file secret --calls 40",
+        "Find out whether calls fail by chance or by rule:",
     ),
     ("iax2-natcheck demo", "See it at work without a provider:"),
 ];

@@ -195,7 +195,7 @@ fn one_way_takes_audio_and_sends_none() {
             _ => None,
         });
     // What the far end received is no secret.
-    assert!(reports.next_back().unwrap().received > 100);
+    assert!(reports.next_back().unwrap().packets > 100);
     let now = exchange.now;
     exchange.callers[0].call.hang_up(Reason::code(16), now);
     assert_eq!(exchange.run_to_end(0), hung_up(Side::Us, 16));

@@ -87,6 +87,9 @@ pub(super) fn of_a_call(arg: Arg) -> Arg {
             .value_parser(clap::value_parser!(Target))
             .required(true),
         "asterisk" | "callback" | "echo" | "max_lifetime" | "refresh" | "sockets" => arg.hide(true),
+        "user" => arg
+            .help("The account to call as; nothing is registered")
+            .long_help(None),
         _ => arg,
     }
 }
