@@ -86,6 +86,14 @@ pub(super) fn of_a_call(arg: Arg) -> Arg {
             .help("The provider: a name (SRV _iax._udp is honoured) or an address, port 4569 unless given")
             .value_parser(clap::value_parser!(Target))
             .required(true),
+        "user" => arg.help("The account to call with; it need not be registered"),
+        "allow_plaintext" => {
+            arg.help("Send the secret in clear where the callee offers nothing better")
+        }
+        "reflector" => arg.help(
+            "A host outside that runs iax2-natcheck serve, to see with whether the external port changes",
+        ),
+        "stun" => arg.help("A STUN server to see it with; may be given again"),
         "asterisk" | "max_lifetime" | "refresh" | "sockets" => arg.hide(true),
         _ => arg,
     }

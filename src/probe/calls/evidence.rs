@@ -35,6 +35,7 @@ pub struct CallsEvidence {
 }
 
 /// One call.
+#[allow(clippy::struct_excessive_bools)] // facts, each by itself
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CallRecord {
     /// When NEW left, since the survey began.

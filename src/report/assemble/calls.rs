@@ -80,6 +80,7 @@ pub(super) fn calls(seen: &CallsEvidence, judgement: &Judgement, headers: u32) -
             .iter()
             .map(|call| call.counts.retransmissions)
             .sum(),
+        progress: progress(seen),
         media: media(seen, &sound),
         audio: sound.quality.map(quality),
         jitter_buffer: sound.buffer.map(|advice| JitterBuffer {
@@ -94,6 +95,13 @@ pub(super) fn calls(seen: &CallsEvidence, judgement: &Judgement, headers: u32) -
         wire: wire(seen, headers),
         failures: failures(seen, &judged),
     }
+}
+
+fn progress(seen: &CallsEvidence) -> Vec<String> {
+    let accepted = seen.calls.iter().find(|call| call.accepted.is_some());
+    accepted.map_or_else(Vec::new, |call| {
+        call.progress.iter().map(ToString::to_string).collect()
+    })
 }
 
 fn signatures(judged: &JudgedCalls) -> BTreeMap<String, u32> {
@@ -136,6 +144,7 @@ fn media(seen: &CallsEvidence, judged: &JudgedAudio) -> Option<Media> {
         outbound: agreed(judged, |all| all.outbound.passes),
         inbound: agreed(judged, |all| all.inbound.passes),
         returned,
+        returned_out_of_order: sum(|it| it.returned.out_of_order),
         lost_outbound: audio::lost_outbound(seen).map(|(_, lost)| lost),
         lost_inbound,
         gaps: sum(|it| it.inbound.gaps),
@@ -169,6 +178,7 @@ fn quality(quality: audio::Quality) -> Audio {
         at_far_end,
         inputs,
         estimate,
+        ..
     } = quality;
     Audio {
         r_factor: Number::new(estimate.rating),

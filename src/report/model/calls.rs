@@ -50,6 +50,10 @@ pub struct Calls {
     pub call_token: bool,
     /// Full frames of ours that had to be sent again.
     pub retransmissions: u32,
+    /// What the far end told of the way to its telephone, each word once, in order: of the first call that
+    /// was accepted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub progress: Vec<String>,
     /// The audio.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub media: Option<Media>,
@@ -109,6 +113,9 @@ pub struct Media {
     pub inbound: Option<bool>,
     /// Packets of ours that came back.
     pub returned: u64,
+    /// Those of them that came after a later one, whichever way they were overtaken.
+    #[serde(default)]
+    pub returned_out_of_order: u64,
     /// Packets lost on the way to the far end; null where nothing tells.
     pub lost_outbound: Option<u64>,
     /// Packets lost on the way to us.

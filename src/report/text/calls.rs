@@ -1,10 +1,17 @@
 //! Test calls, a few lines.
 
-use crate::report::model::calls::{Calls, FarEnd, Media, Wire};
+use crate::report::{
+    model::calls::{Calls, FarEnd, Media, Wire},
+    text::measured::{tenth, took},
+};
 
 /// The rows: a name, and what was measured.
 pub(super) fn rows(calls: &Calls) -> Vec<(&'static str, String)> {
-    let mut rows = vec![("calls", tally(calls)), ("", set_up(calls))];
+    let mut rows = vec![("calls", tally(calls))];
+    let set_up = set_up(calls);
+    if !set_up.is_empty() {
+        rows.push(("", set_up));
+    }
     rows.extend(
         calls
             .failures
@@ -21,15 +28,15 @@ pub(super) fn rows(calls: &Calls) -> Vec<(&'static str, String)> {
             "",
             format!(
                 "R {}, MOS {} where the listener is {}: {} ms from mouth to ear, {} % lost",
-                audio.r_factor,
-                audio.mos,
+                tenth(audio.r_factor),
+                tenth(audio.mos),
                 if audio.listener == "here" {
                     "here"
                 } else {
                     "at the far end"
                 },
-                audio.one_way_ms,
-                audio.loss_percent
+                tenth(audio.one_way_ms),
+                tenth(audio.loss_percent)
             ),
         ));
     }
@@ -71,12 +78,23 @@ pub(super) fn rows(calls: &Calls) -> Vec<(&'static str, String)> {
 }
 
 fn tally(calls: &Calls) -> String {
-    let mut words = vec![format!(
-        "{} to {}: {} answered, {} came to their planned end",
-        calls.attempted, calls.extension, calls.answered, calls.completed
-    )];
+    let mut words = vec![match (calls.attempted, calls.answered, calls.completed) {
+        (1, 0, _) => format!("1 to {}: not answered", calls.extension),
+        (1, _, 0) => format!("1 to {}: answered", calls.extension),
+        (1, _, _) => format!(
+            "1 to {}: answered, came to its planned end",
+            calls.extension
+        ),
+        (attempted, answered, completed) => format!(
+            "{attempted} to {}: {answered} answered, {completed} came to their planned end",
+            calls.extension
+        ),
+    }];
+    if !calls.progress.is_empty() {
+        words.push(format!("the far end told: {}", calls.progress.join(", ")));
+    }
     words.push(match calls.pattern.as_deref() {
-        Some("none") => "no failures".into(),
+        Some("none") => "no failure".into(),
         Some(pattern) => format!("failures: {pattern} ({})", calls.pattern_because),
         None => calls.pattern_because.clone(),
     });
@@ -94,21 +112,23 @@ fn set_up(calls: &Calls) -> String {
     if calls.encrypted {
         words.push("encrypted".into());
     }
-    words.push(match &calls.auth {
-        Some(method) => format!("authentication {method}"),
-        None => "no challenge".into(),
-    });
+    match &calls.auth {
+        Some(method) => words.push(format!("authentication {method}")),
+        // A call that was never accepted may have been challenged, and we had no answer.
+        None if calls.setup_ms.is_some() => words.push("no challenge".into()),
+        None => {}
+    }
     if calls.call_token {
         words.push("call token".into());
     }
     if let Some(setup) = &calls.setup_ms {
-        words.push(format!("accepted after {} ms", setup.median));
+        words.push(format!("accepted after {}", took(setup.median)));
     }
     if let Some(answer) = &calls.answer_ms {
-        words.push(format!("answered after {} ms", answer.median));
+        words.push(format!("answered after {}", took(answer.median)));
     }
     if let Some(rtt) = &calls.rtt_ms {
-        words.push(format!("round trip {} ms", rtt.median));
+        words.push(format!("round trip {}", took(rtt.median)));
     }
     if calls.retransmissions > 0 {
         words.push(format!("{} frames sent again", calls.retransmissions));
@@ -122,10 +142,10 @@ fn packets(media: &Media) -> String {
         media.sent, media.received, media.lost, media.reordered, media.duplicated
     )];
     if let Some(jitter) = media.jitter_ms {
-        words.push(format!("jitter {jitter} ms"));
+        words.push(format!("jitter {}", took(jitter)));
     }
     if let Some(gap) = media.longest_gap_ms {
-        words.push(format!("longest gap {gap} ms"));
+        words.push(format!("longest gap {}", took(gap)));
     }
     words.join(", ")
 }
@@ -148,7 +168,15 @@ fn ways(media: &Media) -> String {
     if let Some(delay) = &media.delay_ms {
         words.push(format!(
             "our audio is back after {} ms (least {}, most {})",
-            delay.median, delay.min, delay.max
+            tenth(delay.median),
+            tenth(delay.min),
+            tenth(delay.max)
+        ));
+    }
+    if media.returned_out_of_order > 0 {
+        words.push(format!(
+            "{} of our packets came back after a later one",
+            media.returned_out_of_order
         ));
     }
     if media.carriers.trunk > 0 {
