@@ -2,6 +2,8 @@
 
 #[path = "asterisk/caller.rs"]
 mod caller;
+#[path = "asterisk/calls.rs"]
+mod calls;
 #[path = "asterisk/registrant.rs"]
 mod registrant;
 #[path = "asterisk/registrar.rs"]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    check::{Context, Finding, FindingId, Severity, seconds},
+    check::{Context, Finding, FindingId, Severity, calls::pattern::wilson, seconds},
     probe::{
         calls::evidence::{CallRecord, CallsEvidence},
         evidence::Evidence,
@@ -39,6 +39,9 @@ pub struct Quality {
     pub inputs: Inputs,
     /// The estimate.
     pub estimate: Estimate,
+    /// The same with the lowest loss that the count is compatible with (Wilson, 95 %): one packet of a
+    /// hundred may have been bad luck.
+    pub kindest: Estimate,
 }
 
 /// Blocks below which a call says nothing about its audio: a second.
@@ -47,8 +50,13 @@ const ENOUGH: u64 = 50;
 const POOR: f64 = 3.6;
 /// "Nearly all users dissatisfied" (the same, R below 50).
 const BAD: f64 = 2.6;
-/// More than so many packets of a hundred out of order are worth a word.
+/// Beyond this delay from mouth to ear, talk suffers (ITU-T G.114 §4.1).
+const LONG: Duration = Duration::from_millis(150);
+/// More than such a share of the packets out of order is worth a word…
 const DISORDER: f64 = 0.01;
+/// …where it goes on for so many seconds: a busy host, which Asterisk's threads make worse, empties a queue
+/// in disorder now and then.
+const DISORDERED_SECONDS: u64 = 3;
 
 /// Judges the audio of all calls together.
 #[must_use]
@@ -65,7 +73,7 @@ pub fn judge(calls: &CallsEvidence) -> JudgedAudio {
             .calls
             .iter()
             .flat_map(qualities)
-            .min_by(|a, b| a.estimate.rating.total_cmp(&b.estimate.rating)),
+            .min_by(|a, b| a.kindest.rating.total_cmp(&b.kindest.rating)),
         buffer: calls
             .calls
             .iter()
@@ -162,10 +170,16 @@ fn qualities(call: &CallRecord) -> Vec<Quality> {
             burst_ratio: emodel::burst_ratio(came, lost, bursts).unwrap_or(1.0),
             advantage: 0.0,
         };
+        let (lowest, _) = wilson(narrow(lost), narrow(all))?;
+        let kindest = Inputs {
+            loss_percent: lowest * 100.0,
+            ..inputs
+        };
         Some(Quality {
             at_far_end,
             inputs,
             estimate: emodel::estimate(&inputs)?,
+            kindest: emodel::estimate(&kindest)?,
         })
     };
     let inbound = &audio.inbound;
@@ -199,6 +213,10 @@ pub fn lost_outbound(calls: &CallsEvidence) -> Option<(u64, u64)> {
         .iter()
         .filter_map(|call| lost_on_the_way_out(call, call.audio.as_ref()?))
         .reduce(|(came, lost), (more_came, more_lost)| (came + more_came, lost + more_lost))
+}
+
+fn narrow(count: u64) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
 }
 
 fn middle(values: &[Duration]) -> Option<Duration> {
@@ -312,7 +330,7 @@ fn facts(what: &str, all: &Directions) -> Vec<String> {
 fn poor_audio(judged: &JudgedAudio) -> Option<Finding> {
     let quality = judged.quality?;
     let estimate = quality.estimate;
-    if estimate.mos >= POOR {
+    if quality.kindest.mos >= POOR {
         return None;
     }
     let who = if quality.at_far_end {
@@ -355,9 +373,15 @@ fn poor_audio(judged: &JudgedAudio) -> Option<Finding> {
             settings.join(", ")
         ));
     }
+    if quality.inputs.one_way >= LONG {
+        do_this.push("find what holds the packets up: a full uplink (bufferbloat), a busy host, a far exchange".into());
+    }
+    if do_this.is_empty() {
+        do_this.push("offer a codec that takes less off the quality: --codec ulaw, or alaw".into());
+    }
     Some(Finding {
         id: FindingId::PoorAudio,
-        severity: if estimate.mos < BAD {
+        severity: if quality.kindest.mos < BAD {
             Severity::Critical
         } else {
             Severity::Warning
@@ -377,7 +401,10 @@ fn reordered(calls: &CallsEvidence) -> Option<Finding> {
     #[allow(clippy::cast_precision_loss)] // counts of packets
     let share = |part: u64, of: u64| part as f64 / of.max(1) as f64;
     let (inbound, round) = (share(disordered, came), share(ours, returned));
-    if inbound <= DISORDER && round <= DISORDER {
+    let inbound_seconds: u64 = audio().map(|it| it.inbound.disordered_seconds).sum();
+    let round_seconds: u64 = audio().map(|it| it.returned.disordered_seconds).sum();
+    let is_disorder = |share: f64, seconds: u64| share > DISORDER && seconds >= DISORDERED_SECONDS;
+    if !is_disorder(inbound, inbound_seconds) && !is_disorder(round, round_seconds) {
         return None;
     }
     Some(Finding {
@@ -387,6 +414,10 @@ fn reordered(calls: &CallsEvidence) -> Option<Finding> {
         because: vec![
             format!("{disordered} of {came} packets from the far end came after a later one"),
             format!("{ours} of {returned} of our own came back after a later one"),
+            format!(
+                "this was so in {} different seconds",
+                inbound_seconds.max(round_seconds)
+            ),
         ],
         do_this: vec![
             "look for load sharing over several lines or radio links on the way".into(),

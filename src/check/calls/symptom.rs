@@ -28,6 +28,8 @@ pub enum Symptom {
     TokenRefused,
     /// REJECT or HANGUP with a cause before the answer.
     Rejected,
+    /// The far end is congested, or lacks what it takes to place the call (the class of Q.850 from 34 to 47).
+    Congested,
     /// A challenge that we would not answer.
     AuthUnsupported,
     /// Encryption was demanded and not had.
@@ -68,6 +70,7 @@ impl Symptom {
             Self::TokenMissing => "token-missing",
             Self::TokenRefused => "token-refused",
             Self::Rejected => "rejected",
+            Self::Congested => "congested",
             Self::AuthUnsupported => "auth-unsupported",
             Self::NotEncrypted => "not-encrypted",
             Self::NoCodec => "no-codec",
@@ -125,7 +128,7 @@ impl Symptom {
                 ..
             } => match (record.answered, acknowledged) {
                 (None, _) if record.progress.contains(&Control::Busy) => Self::Busy,
-                (None, _) if record.progress.contains(&Control::Congestion) => Self::Rejected,
+                (None, _) if is_congested(record) => Self::Congested,
                 (None, _) => Self::NoAnswer,
                 (Some(_), true) => Self::Fine,
                 (Some(_), false) => Self::HangupLost,
@@ -158,22 +161,34 @@ impl Symptom {
     }
 }
 
+/// Whether the far end said that it is congested, upon which we hung up.
+#[must_use]
+pub fn is_congested(record: &CallRecord) -> bool {
+    record.answered.is_none() && record.progress.contains(&Control::Congestion)
+}
+
+/// Causes that say nothing.
+const NORMAL: u8 = Cause::Normal.get();
+const UNSPECIFIED: u8 = Cause::NormalUnspecified.get();
+
 /// The far end ended it and may have said why.
 fn said(cause: &Reason, record: &CallRecord) -> Symptom {
     let busy = record.progress.contains(&Control::Busy) || cause.code == Some(Cause::Busy.get());
     if record.answered.is_some() {
         return match cause.code {
-            Some(code) if code == Cause::Normal.get() => Symptom::Fine,
+            Some(NORMAL) => Symptom::Fine,
             _ if cause.is_empty() => Symptom::RawHangup,
             _ => Symptom::HungUpOddly,
         };
     }
     match cause.code {
         _ if busy => Symptom::Busy,
+        None | Some(NORMAL | UNSPECIFIED) if is_congested(record) => Symptom::Congested,
         _ if cause.is_empty() => Symptom::RawHangup,
         Some(code) if code == Cause::NoAnswer.get() || code == Cause::NoUserResponse.get() => {
             Symptom::NoAnswer
         }
+        Some(34..=47) => Symptom::Congested,
         _ => Symptom::Rejected,
     }
 }
@@ -258,6 +273,7 @@ mod tests {
         assert_eq!(ended(by_peer(Some(17)), |_| {}), Symptom::Busy);
         assert_eq!(ended(by_peer(Some(19)), |_| {}), Symptom::NoAnswer);
         assert_eq!(ended(by_peer(Some(50)), |_| {}), Symptom::Rejected);
+        assert_eq!(ended(by_peer(Some(42)), |_| {}), Symptom::Congested);
         assert_eq!(ended(by_peer(None), |_| {}), Symptom::RawHangup);
         assert_eq!(ended(by_peer(None), answered), Symptom::RawHangup);
         assert_eq!(ended(by_peer(Some(16)), answered), Symptom::Fine);

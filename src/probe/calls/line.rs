@@ -19,6 +19,8 @@ use crate::{
 const TAIL: Duration = Duration::from_millis(500);
 /// How long the far end's last receiver report is waited for.
 const REPORT: Duration = Duration::from_secs(1);
+/// How long a far end that is busy or congested is given to hang up by itself, which tells why.
+const LAST_WORD: Duration = Duration::from_millis(300);
 /// A digit lasts so long, and so long is the pause before the next (Q.24 asks for 40 ms of both).
 const DIGIT: Duration = Duration::from_millis(100);
 /// Texts kept of one call.
@@ -50,12 +52,16 @@ pub(super) struct Line {
 enum Phase {
     /// From NEW to ACCEPT, and while it rings.
     SetUp { ring_until: Option<Instant> },
+    /// Digits go out, and nothing else: a far end lets no voice through beside them, and that is no loss.
+    Dialling,
     /// Both talk.
     Talking { until: Instant },
     /// We are silent, and listen to what is still on its way.
     Tail { until: Instant },
     /// The far end was asked what it received.
     Reporting { until: Instant },
+    /// The far end said that it is busy or congested: a HANGUP of its own may tell more.
+    Turned { until: Instant, cause: Cause },
     /// HANGUP is out, or came.
     Closing,
 }
@@ -65,7 +71,7 @@ enum Phase {
 struct Digits {
     left: std::collections::VecDeque<u8>,
     down: Option<u8>,
-    due: Option<Instant>,
+    due: Instant,
 }
 
 impl Line {
@@ -82,7 +88,7 @@ impl Line {
         let digits = Digits {
             left: plan.digits.iter().copied().collect(),
             down: None,
-            due: None,
+            due: now,
         };
         let mut line = Self {
             call,
@@ -207,24 +213,24 @@ impl Line {
         match control {
             Control::Answer => {
                 self.record.answered = Some(since);
-                self.phase = Phase::Talking {
-                    until: now + self.plan.talk,
-                };
-                self.digits.due = Some(now + DIGIT);
-                if let Some(format) = self.call.format() {
-                    let begin = self.grid.unwrap_or(now);
-                    self.talk = Some(Talk::new(format, self.seed, self.plan.record, begin, now));
+                if self.digits.left.is_empty() {
+                    self.begin_to_talk(now);
+                } else {
+                    self.phase = Phase::Dialling;
+                    self.digits.due = now + DIGIT;
                 }
                 tell(Milestone::Answered);
             }
             Control::Busy | Control::Congestion if self.record.answered.is_none() => {
-                self.phase = Phase::Closing;
                 let cause = if control == Control::Busy {
                     Cause::Busy
                 } else {
                     Cause::SwitchCongestion
                 };
-                self.call.hang_up(Reason::code(cause.get()), now);
+                self.phase = Phase::Turned {
+                    until: now + LAST_WORD,
+                    cause,
+                };
             }
             _ => {}
         }
@@ -256,11 +262,10 @@ impl Line {
         if self.is_over() {
             return;
         }
-        if self.is_talking() {
-            if let Some(talk) = &mut self.talk {
-                talk.speak(&mut self.call, now);
-            }
-            self.dial_digits(now);
+        if self.is_talking()
+            && let Some(talk) = &mut self.talk
+        {
+            talk.speak(&mut self.call, now);
         }
         match self.phase {
             Phase::SetUp {
@@ -269,7 +274,8 @@ impl Line {
                 self.phase = Phase::Closing;
                 self.call.hang_up(Reason::code(Cause::NoAnswer.get()), now);
             }
-            Phase::Talking { until } if until <= now && self.digits.is_done() => {
+            Phase::Dialling if self.digits.due <= now => self.dial_digit(now),
+            Phase::Talking { until } if until <= now => {
                 let echo = self.talk.as_ref().and_then(Talk::longest_echo);
                 self.phase = Phase::Tail {
                     until: now + TAIL.max(echo.unwrap_or_default() * 2),
@@ -282,10 +288,16 @@ impl Line {
                 };
             }
             Phase::Reporting { until } if until <= now => self.say_goodbye(now),
+            Phase::Turned { until, cause } if until <= now => {
+                self.phase = Phase::Closing;
+                self.call.hang_up(Reason::code(cause.get()), now);
+            }
             Phase::SetUp { .. }
+            | Phase::Dialling
             | Phase::Talking { .. }
             | Phase::Tail { .. }
             | Phase::Reporting { .. }
+            | Phase::Turned { .. }
             | Phase::Closing => {}
         }
     }
@@ -295,46 +307,44 @@ impl Line {
         self.call.hang_up(Reason::code(Cause::Normal.get()), now);
     }
 
-    fn dial_digits(&mut self, now: Instant) {
-        if self.digits.due.is_none_or(|due| due > now) {
-            return;
+    fn begin_to_talk(&mut self, now: Instant) {
+        self.phase = Phase::Talking {
+            until: now + self.plan.talk,
+        };
+        if let Some(format) = self.call.format() {
+            let begin = self.grid.unwrap_or(now);
+            self.talk = Some(Talk::new(format, self.seed, self.plan.record, begin, now));
         }
+    }
+
+    /// Presses the next digit or lets it go; after the last one and a pause, it is time to talk.
+    fn dial_digit(&mut self, now: Instant) {
+        self.digits.due = now + DIGIT;
         if let Some(digit) = self.digits.down.take() {
             self.call.send_digit(digit, true, now);
             self.record.digits_sent.push(digit);
+        } else if let Some(digit) = self.digits.left.pop_front() {
+            self.digits.down = Some(digit);
+            self.call.send_digit(digit, false, now);
         } else {
-            self.digits.down = self.digits.left.pop_front();
-            if let Some(digit) = self.digits.down {
-                self.call.send_digit(digit, false, now);
-            }
+            self.begin_to_talk(now);
         }
-        self.digits.due = (!self.digits.is_done()).then_some(now + DIGIT);
     }
 
     /// The next deadline.
     pub(super) fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
         let phase = match self.phase {
             Phase::SetUp { ring_until } => ring_until.map(|until| (until, "let it ring")),
+            Phase::Dialling => Some((self.digits.due, "dial a digit")),
             Phase::Talking { until } => {
-                let until = self.digits.is_done().then_some(until);
-                let talk = self.talk.as_ref().map(Talk::next);
-                until
-                    .into_iter()
-                    .chain(talk)
-                    .chain(self.digits.due)
-                    .min()
-                    .map(|due| (due, "talk"))
+                let next = self.talk.as_ref().map_or(until, Talk::next);
+                Some((until.min(next), "talk"))
             }
             Phase::Tail { until } => Some((until, "listen to the end of the echo")),
             Phase::Reporting { until } => Some((until, "wait for the last report")),
+            Phase::Turned { until, .. } => Some((until, "wait for the far end to hang up")),
             Phase::Closing => None,
         };
         earlier(phase, self.call.poll_timeout())
-    }
-}
-
-impl Digits {
-    fn is_done(&self) -> bool {
-        self.left.is_empty() && self.down.is_none()
     }
 }
