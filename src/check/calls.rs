@@ -15,7 +15,7 @@ use crate::{
         calls::evidence::{CallRecord, CallsEvidence},
         evidence::Evidence,
     },
-    proto::call::Ending,
+    proto::call::{Ending, Side},
 };
 
 /// What a burst of calls means.
@@ -80,6 +80,7 @@ fn id_of(symptom: Symptom, pattern: Option<Pattern>) -> FindingId {
         | Symptom::Invalidated
         | Symptom::RawHangup
         | Symptom::StateLost
+        | Symptom::FrameLost
         | Symptom::FlowLost
         | Symptom::PathLost
         | Symptom::Silent
@@ -162,6 +163,22 @@ pub fn fact(symptom: Symptom, record: &CallRecord) -> String {
     };
     match record.ending.as_ref() {
         None => "the call is still under way".into(),
+        Some(Ending::HungUp {
+            by: Side::Us,
+            acknowledged: false,
+            ..
+        }) if record.fell_silent() => {
+            let hung_up = record.hung_up.map_or_else(String::new, |hung_up| {
+                format!(" {} after NEW", seconds(hung_up))
+            });
+            let before = record
+                .unacknowledged
+                .map_or_else(String::new, |frame| format!(", as was {frame} before it"));
+            format!(
+                "our HANGUP{hung_up} stayed unacknowledged{before}{}",
+                last_heard(record)
+            ) + &told_by_control(record)
+        }
         Some(Ending::HungUp { cause, by, .. }) => {
             format!("HANGUP by {} {stage}{after}: {cause}", side(*by))
         }
@@ -191,24 +208,37 @@ pub fn fact(symptom: Symptom, record: &CallRecord) -> String {
             } else {
                 ", and no frame came before"
             };
-            let mut text =
-                format!("{frame} stayed unacknowledged {stage}, given up{after}{before}");
-            if let Some(control) = record.control {
-                text.push_str(&format!(
-                    "; POKEs then: {} of {} answered on the call's socket, {} of {} on a fresh one",
-                    control.same.1, control.same.0, control.fresh.1, control.fresh.0
-                ));
-            }
-            text
+            format!(
+                "{frame} stayed unacknowledged {stage}, given up{after}{before}{}",
+                last_heard(record)
+            ) + &told_by_control(record)
         }
         Some(Ending::Stalled) => format!("nothing more came {stage}{after} ({})", symptom.as_str()),
     }
 }
 
-const fn side(side: crate::proto::call::Side) -> &'static str {
+fn last_heard(record: &CallRecord) -> String {
+    record.heard.map_or_else(String::new, |heard| {
+        format!(
+            "; the far end was last heard in it {} after NEW",
+            seconds(heard)
+        )
+    })
+}
+
+fn told_by_control(record: &CallRecord) -> String {
+    record.control.map_or_else(String::new, |control| {
+        format!(
+            "; POKEs then: {} of {} answered on the call's socket, {} of {} on a fresh one",
+            control.same.1, control.same.0, control.fresh.1, control.fresh.0
+        )
+    })
+}
+
+const fn side(side: Side) -> &'static str {
     match side {
-        crate::proto::call::Side::Us => "us",
-        crate::proto::call::Side::Peer => "the far end",
+        Side::Us => "us",
+        Side::Peer => "the far end",
     }
 }
 
@@ -269,6 +299,9 @@ fn lost(id: FindingId, symptom: Symptom, count: &str) -> (String, Vec<String>) {
         Symptom::StateLost => {
             "fell silent while the path stayed up: the far end no longer takes their packets for theirs"
         }
+        Symptom::FrameLost => {
+            "got stuck: one frame never reached the far end, which went on with the call meanwhile"
+        }
         Symptom::FlowLost => {
             "fell silent: nothing passes between their socket and the provider any more"
         }
@@ -283,6 +316,9 @@ fn lost(id: FindingId, symptom: Symptom, count: &str) -> (String, Vec<String>) {
                 "see whether the NAT changed the external port in mid-call: the same with --reflector HOST".into(),
             ]
         }
+        Symptom::FrameLost => vec![
+            "look for what drops packets by size or kind: a firewall, a traffic shaper, an MTU".into(),
+        ],
         Symptom::FlowLost => vec![
             "look at the NAT's entry of this socket: a tainted or half-dead one is deleted by conntrack -D".into(),
         ],
