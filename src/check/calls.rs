@@ -4,7 +4,7 @@ pub mod pattern;
 pub mod symptom;
 mod words;
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::collections::BTreeMap;
 
 use self::{
     pattern::{Fared, Pattern, Spread},
@@ -84,6 +84,7 @@ fn id_of(symptom: Symptom, pattern: Option<Pattern>) -> FindingId {
         | Symptom::Invalidated
         | Symptom::RawHangup
         | Symptom::StateLost
+        | Symptom::FrameLost
         | Symptom::FlowLost
         | Symptom::PathLost
         | Symptom::Silent
@@ -172,6 +173,22 @@ pub fn fact(symptom: Symptom, record: &CallRecord) -> String {
         Some(Ending::HungUp { by: Side::Us, .. }) if symptom::is_congested(record) => {
             format!("CONGESTION {stage}{after}")
         }
+        Some(Ending::HungUp {
+            by: Side::Us,
+            acknowledged: false,
+            ..
+        }) if record.fell_silent() => {
+            let hung_up = record.hung_up.map_or_else(String::new, |hung_up| {
+                format!(" {} after NEW", seconds(hung_up))
+            });
+            let before = record
+                .unacknowledged
+                .map_or_else(String::new, |frame| format!(", as was {frame} before it"));
+            format!(
+                "our HANGUP{hung_up} stayed unacknowledged{before}{}",
+                last_heard(record)
+            ) + &told_by_control(record)
+        }
         Some(Ending::HungUp { cause, by, .. }) => {
             format!("HANGUP by {} {stage}{after}: {cause}", side(*by))
         }
@@ -201,19 +218,31 @@ pub fn fact(symptom: Symptom, record: &CallRecord) -> String {
             } else {
                 ", and no frame came before"
             };
-            let mut text = format!("{frame} stayed unacknowledged {stage}{after}{before}");
-            if let Some(control) = record.control {
-                // Writing to a string does not fail.
-                let _ = write!(
-                    text,
-                    "; POKEs then: {} of {} answered on the call's socket, {} of {} on a fresh one",
-                    control.same.1, control.same.0, control.fresh.1, control.fresh.0
-                );
-            }
-            text
+            format!(
+                "{frame} stayed unacknowledged {stage}, given up{after}{before}{}",
+                last_heard(record)
+            ) + &told_by_control(record)
         }
         Some(Ending::Stalled) => format!("nothing more came {stage}{after} ({})", symptom.as_str()),
     }
+}
+
+fn last_heard(record: &CallRecord) -> String {
+    record.heard.map_or_else(String::new, |heard| {
+        format!(
+            "; the far end was last heard in it {} after NEW",
+            seconds(heard)
+        )
+    })
+}
+
+fn told_by_control(record: &CallRecord) -> String {
+    record.control.map_or_else(String::new, |control| {
+        format!(
+            "; POKEs then: {} of {} answered on the call's socket, {} of {} on a fresh one",
+            control.same.1, control.same.0, control.fresh.1, control.fresh.0
+        )
+    })
 }
 
 const fn side(side: Side) -> &'static str {

@@ -43,6 +43,9 @@ pub enum Symptom {
     /// The call fell silent, POKEs from its own socket are answered: its state is gone at the far end, or is
     /// bound to another external port.
     StateLost,
+    /// The far end went on with the call, and one frame of ours never arrived there, however often it was
+    /// sent.
+    FrameLost,
     /// The call fell silent, POKEs from its socket are not answered, those from a fresh socket are: the
     /// flow of this socket is dead on the way.
     FlowLost,
@@ -52,7 +55,7 @@ pub enum Symptom {
     Silent,
     /// Everything was acknowledged, and nothing happened.
     Stalled,
-    /// We hung up, and nobody acknowledged it.
+    /// We hung up a call that had fallen silent, and nobody acknowledged it; no control probe tells why.
     HangupLost,
     /// The far end ended an answered call and gives another cause than that it is normal.
     HungUpOddly,
@@ -77,6 +80,7 @@ impl Symptom {
             Self::Invalidated => "invalidated",
             Self::RawHangup => "raw-hangup",
             Self::StateLost => "call-state-lost",
+            Self::FrameLost => "frame-lost",
             Self::FlowLost => "flow-lost",
             Self::PathLost => "path-lost",
             Self::Silent => "silent",
@@ -131,7 +135,8 @@ impl Symptom {
                 (None, _) if is_congested(record) => Self::Congested,
                 (None, _) => Self::NoAnswer,
                 (Some(_), true) => Self::Fine,
-                (Some(_), false) => Self::HangupLost,
+                (Some(_), false) if record.control.is_none() => Self::HangupLost,
+                (Some(_), false) => silence(record),
             },
             Ending::HungUp {
                 by: Side::Peer,
@@ -153,7 +158,7 @@ impl Symptom {
                 if !heard && *frame == Kind::iax(Command::New) {
                     Self::AutoCongested
                 } else {
-                    silence(record.control)
+                    silence(record)
                 }
             }
             Ending::Stalled => Self::Stalled,
@@ -193,10 +198,14 @@ fn said(cause: &Reason, record: &CallRecord) -> Symptom {
     }
 }
 
-/// A silence by itself is no evidence; the POKEs after it tell where it is.
-fn silence(control: Option<SilenceControl>) -> Symptom {
-    match control {
-        Some(SilenceControl { same: (_, 1..), .. }) => Symptom::StateLost,
+/// A silence by itself is no evidence; the POKEs after it tell where it is, and whether the far end was silent
+/// at all.
+fn silence(record: &CallRecord) -> Symptom {
+    match record.control {
+        Some(SilenceControl { same: (_, 1..), .. }) => match record.missing_frame() {
+            Some(_) => Symptom::FrameLost,
+            None => Symptom::StateLost,
+        },
         Some(SilenceControl {
             same: (1.., 0),
             fresh: (_, 1..),
@@ -258,6 +267,64 @@ mod tests {
                 record.control = control.map(|(same, fresh)| SilenceControl { same, fresh });
             });
             assert_eq!(found, symptom, "{control:?}");
+        }
+    }
+
+    #[test]
+    fn a_hangup_that_nobody_acknowledges_is_told_by_what_was_heard() {
+        let ms = |millis| Some(Duration::from_millis(millis));
+        let control = |same, fresh| {
+            Some(SilenceControl {
+                same: (3, same),
+                fresh: (3, fresh),
+            })
+        };
+        let rows = [
+            // The far end answered until we hung up: its acknowledgement was lost.
+            (ms(2990), None, Symptom::Fine),
+            (ms(3010), None, Symptom::Fine),
+            // It had been silent.
+            (ms(1500), control(3, 3), Symptom::StateLost),
+            (ms(1500), control(0, 3), Symptom::FlowLost),
+            (ms(1500), control(0, 0), Symptom::PathLost),
+            (ms(1500), None, Symptom::HangupLost),
+            (None, control(3, 3), Symptom::StateLost),
+            // It goes on, and lacks something.
+            (ms(6000), control(3, 3), Symptom::FrameLost),
+            (ms(6000), control(0, 3), Symptom::FlowLost),
+        ];
+        for (heard, control, symptom) in rows {
+            let ending = Ending::HungUp {
+                by: Side::Us,
+                cause: Reason::code(16),
+                acknowledged: false,
+            };
+            let found = ended(ending, |record| {
+                answered(record);
+                record.heard = heard;
+                record.hung_up = ms(3000);
+                record.ended = ms(10_500);
+                record.control = control;
+                record.completed = record.lived_until_hangup();
+                assert_eq!(record.fell_silent(), symptom != Symptom::Fine);
+            });
+            assert_eq!(found, symptom, "{heard:?} {control:?}");
+        }
+    }
+
+    #[test]
+    fn a_frame_given_up_while_the_far_end_went_on_is_lost_alone() {
+        for (heard, symptom) in [(500, Symptom::StateLost), (5000, Symptom::FrameLost)] {
+            let found = ended(unanswered(Command::Ping, true), |record| {
+                answered(record);
+                record.heard = Some(Duration::from_millis(heard));
+                record.ended = Some(Duration::from_secs(8));
+                record.control = Some(SilenceControl {
+                    same: (3, 3),
+                    fresh: (3, 3),
+                });
+            });
+            assert_eq!(found, symptom, "{heard}");
         }
     }
 

@@ -151,6 +151,10 @@ fn lost(id: FindingId, symptom: Symptom, failed: Failed) -> (String, Vec<String>
             "fell silent while the path stayed up: the far end no longer takes its packets for its own",
             "fell silent while the path stayed up: the far end no longer takes their packets for theirs",
         ),
+        Symptom::FrameLost => (
+            "got stuck: one frame never reached the far end, which went on with the call meanwhile",
+            "got stuck: one frame never reached the far end, which went on with the call meanwhile",
+        ),
         Symptom::FlowLost => (
             "fell silent: nothing passes between its socket and the provider any more",
             "fell silent: nothing passes between their socket and the provider any more",
@@ -175,6 +179,9 @@ fn lost(id: FindingId, symptom: Symptom, failed: Failed) -> (String, Vec<String>
                 "see whether the NAT changed the external port in mid-call: the same with --reflector HOST".into(),
             ]
         }
+        Symptom::FrameLost => vec![
+            "look for what drops packets by size or kind: a firewall, a traffic shaper, an MTU".into(),
+        ],
         Symptom::FlowLost => vec![
             "look at the NAT's entry of this socket: a tainted or half-dead one is deleted by conntrack -D".into(),
         ],

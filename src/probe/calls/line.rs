@@ -12,7 +12,11 @@ use crate::{
         call::{Call, CallEvent, Ending, Reason, Side, Stage},
         contract::earlier,
     },
-    wire::iax2::{cause::Cause, command::Control},
+    wire::iax2::{
+        cause::Cause,
+        command::Control,
+        trunk::{MetaTrunk, TrunkEntry},
+    },
 };
 
 /// How long the tail of an echo is listened to, at least, after the last block was sent.
@@ -56,10 +60,11 @@ enum Phase {
     Dialling,
     /// Both talk.
     Talking { until: Instant },
+    /// The far end was asked what it received; we go on talking, for its jitter buffer takes a silence
+    /// for loss.
+    Reporting { until: Instant },
     /// We are silent, and listen to what is still on its way.
     Tail { until: Instant },
-    /// The far end was asked what it received.
-    Reporting { until: Instant },
     /// The far end said that it is busy or congested: a HANGUP of its own may tell more.
     Turned { until: Instant, cause: Cause },
     /// HANGUP is out, or came.
@@ -116,7 +121,7 @@ impl Line {
 
     /// Whether audio is being exchanged as planned.
     pub(super) const fn is_talking(&self) -> bool {
-        matches!(self.phase, Phase::Talking { .. })
+        matches!(self.phase, Phase::Talking { .. } | Phase::Reporting { .. })
     }
 
     /// What is known so far.
@@ -131,8 +136,28 @@ impl Line {
 
     /// Ends it before its time, as somebody who hangs up.
     pub(super) fn stop(&mut self, now: Instant) {
-        self.phase = Phase::Closing;
-        self.call.hang_up(Reason::code(Cause::Normal.get()), now);
+        self.say_goodbye(now);
+    }
+
+    /// Takes a datagram of this call.
+    pub(super) fn handle_datagram(&mut self, payload: &[u8], now: Instant) {
+        self.note_heard(now);
+        self.call.handle_datagram(payload, now);
+    }
+
+    /// Takes this call's entry of a trunk frame.
+    pub(super) fn handle_entry(
+        &mut self,
+        trunk: &MetaTrunk<'_>,
+        entry: &TrunkEntry<'_>,
+        now: Instant,
+    ) {
+        self.note_heard(now);
+        self.call.handle_entry(trunk, entry, now);
+    }
+
+    fn note_heard(&mut self, now: Instant) {
+        self.record.heard = Some(now.saturating_duration_since(self.placed));
     }
 
     /// Takes what the call reports; milestones go to `tell`.
@@ -179,7 +204,7 @@ impl Line {
                 }
                 self.record.report = report.or(self.record.report);
                 if matches!(self.phase, Phase::Reporting { .. }) {
-                    self.say_goodbye(now);
+                    self.fall_silent(now);
                 }
             }
             CallEvent::Lag(lag) => {
@@ -243,7 +268,10 @@ impl Line {
                 by: Side::Us,
                 acknowledged,
                 ..
-            } => *acknowledged && self.record.answered.is_some(),
+            } => {
+                let taken = *acknowledged || self.record.lived_until_hangup();
+                taken && self.record.answered.is_some()
+            }
             // The callee ended an answered call and says that this is normal.
             Ending::HungUp {
                 by: Side::Peer,
@@ -270,28 +298,17 @@ impl Line {
         match self.phase {
             Phase::SetUp {
                 ring_until: Some(until),
-            } if until <= now => {
-                self.phase = Phase::Closing;
-                self.call.hang_up(Reason::code(Cause::NoAnswer.get()), now);
-            }
+            } if until <= now => self.hang_up(Cause::NoAnswer, now),
             Phase::Dialling if self.digits.due <= now => self.dial_digit(now),
             Phase::Talking { until } if until <= now => {
-                let echo = self.talk.as_ref().and_then(Talk::longest_echo);
-                self.phase = Phase::Tail {
-                    until: now + TAIL.max(echo.unwrap_or_default() * 2),
-                };
-            }
-            Phase::Tail { until } if until <= now => {
                 self.call.ping(now);
                 self.phase = Phase::Reporting {
                     until: now + REPORT,
                 };
             }
-            Phase::Reporting { until } if until <= now => self.say_goodbye(now),
-            Phase::Turned { until, cause } if until <= now => {
-                self.phase = Phase::Closing;
-                self.call.hang_up(Reason::code(cause.get()), now);
-            }
+            Phase::Reporting { until } if until <= now => self.fall_silent(now),
+            Phase::Tail { until } if until <= now => self.say_goodbye(now),
+            Phase::Turned { until, cause } if until <= now => self.hang_up(cause, now),
             Phase::SetUp { .. }
             | Phase::Dialling
             | Phase::Talking { .. }
@@ -302,9 +319,22 @@ impl Line {
         }
     }
 
+    fn fall_silent(&mut self, now: Instant) {
+        let echo = self.talk.as_ref().and_then(Talk::longest_echo);
+        self.phase = Phase::Tail {
+            until: now + TAIL.max(echo.unwrap_or_default() * 2),
+        };
+    }
+
     fn say_goodbye(&mut self, now: Instant) {
+        self.hang_up(Cause::Normal, now);
+    }
+
+    fn hang_up(&mut self, cause: Cause, now: Instant) {
         self.phase = Phase::Closing;
-        self.call.hang_up(Reason::code(Cause::Normal.get()), now);
+        self.record.hung_up = Some(now.saturating_duration_since(self.placed));
+        self.record.unacknowledged = self.call.oldest_pending();
+        self.call.hang_up(Reason::code(cause.get()), now);
     }
 
     fn begin_to_talk(&mut self, now: Instant) {
@@ -336,12 +366,11 @@ impl Line {
         let phase = match self.phase {
             Phase::SetUp { ring_until } => ring_until.map(|until| (until, "let it ring")),
             Phase::Dialling => Some((self.digits.due, "dial a digit")),
-            Phase::Talking { until } => {
+            Phase::Talking { until } | Phase::Reporting { until } => {
                 let next = self.talk.as_ref().map_or(until, Talk::next);
                 Some((until.min(next), "talk"))
             }
             Phase::Tail { until } => Some((until, "listen to the end of the echo")),
-            Phase::Reporting { until } => Some((until, "wait for the last report")),
             Phase::Turned { until, .. } => Some((until, "wait for the far end to hang up")),
             Phase::Closing => None,
         };

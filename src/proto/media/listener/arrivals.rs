@@ -275,6 +275,8 @@ impl Arrivals {
             if content.is_some_and(|content| content.fresh) {
                 self.lost_outbound = self.lost_outbound.saturating_sub(1);
             }
+            // The echo's clock moved on, and its newest block did not.
+            self.lag -= skipped + BLOCK_MILLIS;
             return;
         };
         let more = between.saturating_mul(BLOCK_MILLIS) - skipped;

@@ -20,6 +20,9 @@ pub(super) const WORDS: usize = BLOCK / 32;
 const BLOCKS_A_SECOND: u64 = SAMPLE_RATE as u64 / BLOCK as u64;
 /// Runs of missing blocks that are listed; beyond that they are only counted.
 const LISTED: usize = 64;
+/// Blocks that left closer together than this left in one go, after the host had kept us waiting; a far end
+/// that takes them with several hands may return them in any order.
+const IN_ONE_GO: Duration = Duration::from_millis(10);
 /// What a block may be late against twice the longest round trip, at the end of a call.
 const SLACK: Duration = Duration::from_millis(200);
 
@@ -150,7 +153,7 @@ impl SentBlocks {
         (first * BLOCK as u64, signs)
     }
 
-    /// Books the return of a block; whether it is the first.
+    /// Books the return of a block; whether it is the first time.
     pub(super) fn book(&mut self, number: u64) -> bool {
         let slot = self.slots.get_mut(slot(number)).and_then(Option::as_mut);
         let Some(slot) = slot.filter(|slot| slot.number == number) else {
@@ -161,15 +164,19 @@ impl SentBlocks {
             return false;
         }
         slot.returned = true;
+        let left = slot.at;
         self.settled.blocks += 1;
         self.first_returned = Some(self.first_returned.map_or(number, |n| n.min(number)));
         match self.last_returned {
             Some(last) if last > number => {
-                self.settled.out_of_order += 1;
-                let second = number / BLOCKS_A_SECOND;
-                if self.disordered != Some(second) {
-                    self.disordered = Some(second);
-                    self.settled.disordered_seconds += 1;
+                let other = self.slot(last).map(|newer| newer.at);
+                if other.is_none_or(|other| other > left + IN_ONE_GO) {
+                    self.settled.out_of_order += 1;
+                    let second = number / BLOCKS_A_SECOND;
+                    if self.disordered != Some(second) {
+                        self.disordered = Some(second);
+                        self.settled.disordered_seconds += 1;
+                    }
                 }
             }
             _ => self.last_returned = Some(number),
