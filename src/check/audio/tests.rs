@@ -139,6 +139,7 @@ fn loss_and_disorder_are_told_with_their_figures() {
         audio.inbound.lost = 25;
         audio.inbound.gaps = 24;
         audio.inbound.reordered = 9;
+        audio.inbound.disordered_seconds = 5;
         audio.returned.blocks = 475;
         audio.returned.missing = 25;
     }
