@@ -4,6 +4,7 @@
 //! picks a side: where the main question stays open, the verdict is *unknown* and a finding says
 //! what would close it.
 
+pub mod devices;
 pub mod drift;
 pub mod finding;
 pub mod lifetime;
@@ -11,6 +12,7 @@ pub mod nat_kind;
 pub mod open_question;
 pub mod peer;
 pub mod registration;
+mod remedies;
 mod sentence;
 
 #[cfg(test)]
@@ -33,6 +35,8 @@ pub struct Context {
     pub credentials: bool,
     /// The refresh the user told us to judge with, instead of the granted one.
     pub refresh: Option<Duration>,
+    /// The box in front of the PBX, as the user names it.
+    pub device: Option<&'static devices::Device>,
 }
 
 /// The question a command exists to answer. The verdict is *unknown* while it stays open.
@@ -76,6 +80,10 @@ pub struct Judgement {
     pub cycle: Option<lifetime::Cycle>,
     /// The share of the time in which calls can come in, where it could be told.
     pub reachable: Option<lifetime::Reachable>,
+    /// The box in front of the PBX, where somebody says which it is.
+    pub device: Option<devices::Known>,
+    /// The boxes that keep the timers that were measured, unless changed.
+    pub alike: Vec<&'static devices::Device>,
 }
 
 /// Judges what a survey found.
@@ -85,6 +93,7 @@ pub fn judge(evidence: &Evidence, context: &Context) -> Judgement {
     let cycle = lifetime::cycle(evidence, context);
     let reachable = lifetime::reachable(evidence, cycle);
     let drift = drift::finding(evidence, context);
+    let lifetime = evidence.lifetime.as_ref();
 
     let mut findings: Vec<Finding> = [
         peer::finding(evidence, context),
@@ -95,7 +104,7 @@ pub fn judge(evidence: &Evidence, context: &Context) -> Judgement {
     .flatten()
     .collect();
     if drift.as_ref().map(|found| found.id) != Some(FindingId::InconsistentNat) {
-        findings.extend(nat_kind::finding(evidence));
+        findings.extend(nat_kind::finding(evidence, context));
     }
     findings.extend(drift);
     findings.extend(open_question::finding(evidence, context, &findings));
@@ -118,6 +127,8 @@ pub fn judge(evidence: &Evidence, context: &Context) -> Judgement {
         nat,
         cycle,
         reachable,
+        device: devices::known(context),
+        alike: lifetime.map(devices::with_timers).unwrap_or_default(),
     }
 }
 

@@ -5,6 +5,7 @@ pub(crate) mod args;
 pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod demo;
+pub(crate) mod devices;
 pub(crate) mod exit;
 pub(crate) mod logging;
 pub(crate) mod man;
@@ -50,6 +51,7 @@ pub(crate) fn run(cli: &Cli, progress: &Progress) -> Result<u8> {
         Command::Nat { experiment } => nat::run(experiment, common, progress),
         Command::Serve(args) => serve::run(args, common),
         Command::Report(args) => report::run(args, common),
+        Command::Devices(args) => devices::run(args, common),
         Command::Man => man::run(),
         Command::Completions(args) => completions::run(args),
     }

@@ -35,6 +35,7 @@ pub(crate) fn context() -> Context {
         provider: peer(PROVIDER),
         credentials: true,
         refresh: None,
+        device: None,
     }
 }
 

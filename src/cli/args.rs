@@ -65,6 +65,9 @@ pub(crate) enum Command {
     /// Render a saved JSON report again
     #[command(after_help = "Example:\n  iax2-natcheck report yesterday.json --format nagios")]
     Report(ReportArgs),
+    /// Show what is known of NAT devices: timers, what to change, and where
+    #[command(after_help = "Example:\n  iax2-natcheck devices sonicwall tz")]
+    Devices(DevicesArgs),
     /// Print the manual page
     #[command(after_help = "Example:\n  iax2-natcheck man > iax2-natcheck.1")]
     Man,
@@ -113,6 +116,13 @@ pub(crate) struct RegisterArgs {
 pub(crate) struct ReportArgs {
     /// The report, as --json wrote it; `-` is stdin
     pub(crate) file: PathBuf,
+}
+
+/// `devices`.
+#[derive(Debug, Args)]
+pub(crate) struct DevicesArgs {
+    /// Words of its name, or its timers as in 30/120; all devices unless given
+    pub(crate) words: Vec<String>,
 }
 
 /// `completions`.

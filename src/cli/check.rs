@@ -62,6 +62,7 @@ pub(crate) fn run(args: &ProviderArgs, common: &Common, progress: &Progress) -> 
             provider,
             user: user.clone(),
             refresh: args.refresh,
+            device: args.device,
             registers,
             started_at,
         };

@@ -50,6 +50,7 @@ pub(crate) fn run(args: &DemoArgs, common: &Common, progress: &Progress) -> Resu
         provider: PeerAddr::new(SocketAddr::new(scenario.server().into(), PORT)),
         user: Some(scenario.user.to_owned()),
         refresh: None,
+        device: None,
         registers: true,
         started_at,
     };

@@ -105,6 +105,8 @@ const DESCRIPTION: &[&str] = &[
      Where the NAT then proves to forget an exchange before 50 s, which is what the 60 s of \
      Asterisk's default make, that is reported as a warning which names this assumption; \
      otherwise the verdict is unknown. --refresh settles it.",
+    "Advice names settings of Linux unless the box is known: --device names it, by words that the \
+     command devices shows. What of a box is not verified is told as such.",
     "Registering with the PBX's own account from here moves the account's binding to this host \
      until the PBX registers again. Use an account of its own where there is one.",
 ];
@@ -145,6 +147,10 @@ const EXAMPLES: &[(&str, &str)] = &[
         "iax2-natcheck serve --bind 198.51.100.7 --alternate 198.51.100.8:4570 \\\n    \
          --users users.toml",
         "Be the reflector, with a second address for mapping tests:",
+    ),
+    (
+        "iax2-natcheck devices sonicwall tz",
+        "What is known of a box, and where its timers are:",
     ),
     ("iax2-natcheck demo", "See it at work without a provider:"),
 ];

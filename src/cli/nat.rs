@@ -44,6 +44,7 @@ pub(crate) fn run(experiment: &NatCommand, common: &Common, progress: &Progress)
             provider,
             user: None,
             refresh: args.refresh,
+            device: args.device,
             registers: false,
             started_at,
         };

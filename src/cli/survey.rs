@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use iax2_natcheck::{
-    check::{self, Context, Question},
+    check::{self, Context, Question, devices::Device},
     net::{
         NetError, clock,
         drive::{Ended, drive},
@@ -55,6 +55,8 @@ pub(crate) struct Subject {
     pub(crate) user: Option<String>,
     /// The refresh to judge with.
     pub(crate) refresh: Option<Duration>,
+    /// The box in front of the PBX, as the user names it.
+    pub(crate) device: Option<&'static Device>,
     /// A registration was meant to be made.
     pub(crate) registers: bool,
     /// When the command began.
@@ -271,6 +273,7 @@ pub(crate) fn report(
         provider: subject.provider,
         credentials: subject.registers,
         refresh: subject.refresh,
+        device: subject.device,
     };
     let judgement = check::judge(evidence, &context);
     let facts = host::host();

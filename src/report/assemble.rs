@@ -12,9 +12,9 @@ use crate::{
         },
     },
     report::model::{
-        Asterisk, Controls, Edge, Finding, Gone, Host, Lifetime, Mapping, Measurements, Number,
-        Observation, Provider, Reachability, Reachable, Registration, Report, SCHEMA_VERSION,
-        Severity, Spread, Time, Tool, Unknown, Verdict,
+        Asterisk, Controls, Device, Edge, Finding, Gone, Host, Lifetime, Mapping, Measurements,
+        Number, Observation, Provider, Reachability, Reachable, Registration, Report,
+        SCHEMA_VERSION, Severity, Spread, Time, Tool, Unknown, Verdict,
     },
     types::{MappedAddr, PeerAddr},
 };
@@ -39,10 +39,7 @@ pub struct Frame {
 pub fn assemble(frame: Frame, evidence: &Evidence, judgement: &Judgement) -> Report {
     Report {
         schema_version: SCHEMA_VERSION,
-        tool: Tool {
-            name: env!("CARGO_PKG_NAME").into(),
-            version: env!("CARGO_PKG_VERSION").into(),
-        },
+        tool: tool(),
         command: frame.command,
         started_at: Time(frame.started_at),
         finished_at: Time(frame.finished_at),
@@ -59,6 +56,14 @@ pub fn assemble(frame: Frame, evidence: &Evidence, judgement: &Judgement) -> Rep
         findings: judgement.findings.iter().map(finding).collect(),
         measurements: measurements(evidence, judgement),
         unknown: Unknown::new(),
+    }
+}
+
+/// This program.
+pub(super) fn tool() -> Tool {
+    Tool {
+        name: env!("CARGO_PKG_NAME").into(),
+        version: env!("CARGO_PKG_VERSION").into(),
     }
 }
 
@@ -99,11 +104,20 @@ fn measurements(evidence: &Evidence, judgement: &Judgement) -> Measurements {
             .mapping
             .as_ref()
             .map(|seen| mapping(seen, judgement)),
-        lifetime: evidence.lifetime.as_ref().map(lifetime),
+        lifetime: evidence
+            .lifetime
+            .as_ref()
+            .map(|seen| lifetime(seen, judgement)),
         reachable: judgement.reachable.map(|reachable| Reachable {
             fraction: Some(Number::new(reachable.fraction)),
             open_s: reachable.open.map(Number::seconds),
             cycle_s: Some(Number::seconds(reachable.cycle)),
+        }),
+        device: judgement.device.map(|known| Device {
+            vendor: known.device.vendor.clone(),
+            product: known.device.product.clone(),
+            by: known.by.as_str().into(),
+            confidence: known.device.confidence.as_str().into(),
         }),
         unknown: Unknown::new(),
     }
@@ -188,7 +202,7 @@ fn mapping(seen: &MappingEvidence, judgement: &Judgement) -> Mapping {
     }
 }
 
-fn lifetime(seen: &LifetimeEvidence) -> Lifetime {
+fn lifetime(seen: &LifetimeEvidence, judgement: &Judgement) -> Lifetime {
     let edge = |wanted| {
         seen.shapes
             .iter()
@@ -208,6 +222,7 @@ fn lifetime(seen: &LifetimeEvidence) -> Lifetime {
             sent: seen.controls.0,
             received: seen.controls.1,
         }),
+        alike: judgement.alike.iter().map(ToString::to_string).collect(),
     }
 }
 

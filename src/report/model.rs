@@ -155,6 +155,9 @@ pub struct Measurements {
     /// The share of the time in which calls can come in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reachable: Option<Reachable>,
+    /// The box in front of the PBX, where somebody says which it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<Device>,
     /// The rest.
     #[serde(flatten)]
     pub unknown: Unknown,
@@ -288,6 +291,9 @@ pub struct Lifetime {
     /// Control probes beside them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub controls: Option<Controls>,
+    /// The boxes of the knowledge base that keep such timers unless changed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alike: Vec<String>,
 }
 
 /// Control probes.
@@ -359,4 +365,17 @@ pub struct Reachable {
     pub open_s: Option<Number>,
     /// From one registration to the next.
     pub cycle_s: Option<Number>,
+}
+
+/// A box of the knowledge base.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    /// Who makes it.
+    pub vendor: String,
+    /// Which of theirs.
+    pub product: String,
+    /// Who says that it is this one: `user`.
+    pub by: String,
+    /// How sure its settings are: `verified`, `secondary` or `unverified`.
+    pub confidence: String,
 }

@@ -241,10 +241,22 @@ const KEYS: &[(&str, &str, Need, Kind)] = &[
         Required,
         Count,
     ),
+    ("measurements.lifetime", "alike", OrAbsent, List),
+    ("measurements.lifetime.alike", "[]", Required, Text),
     ("measurements", "reachable", OrAbsent, Object),
     ("measurements.reachable", "fraction", Required, Number),
     ("measurements.reachable", "open_s", OrNull, Number),
     ("measurements.reachable", "cycle_s", Required, Number),
+    ("measurements", "device", OrAbsent, Object),
+    ("measurements.device", "vendor", Required, Text),
+    ("measurements.device", "product", Required, Text),
+    ("measurements.device", "by", Required, Word(&["user"])),
+    (
+        "measurements.device",
+        "confidence",
+        Required,
+        Word(&["verified", "secondary", "unverified"]),
+    ),
 ];
 
 /// Panics with all that is wrong with a report.

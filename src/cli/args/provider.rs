@@ -4,7 +4,7 @@ use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::Args;
 
-use iax2_natcheck::net::resolve::Target;
+use iax2_natcheck::{check::devices::Device, net::resolve::Target};
 
 use super::value;
 
@@ -54,6 +54,10 @@ pub(crate) struct ProviderArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=60_000),
           default_value = "512", help_heading = HEADING)]
     pub(crate) sockets: u32,
+    /// The router or firewall in front of the PBX, by words that no other box in `devices` has: advice
+    /// then names its own settings
+    #[arg(long, value_name = "WORDS", value_parser = value::device, help_heading = HEADING)]
+    pub(crate) device: Option<&'static Device>,
     /// On the PBX itself: take account, refresh and state from the running Asterisk, and register
     /// nothing
     #[arg(long, conflicts_with_all = ["secret_file", "rsa_key"], help_heading = HEADING)]

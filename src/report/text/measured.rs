@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use crate::report::{
     model::{
-        Asterisk, Edge, Gone, Lifetime, Mapping, Measurements, Number, Observation, Reachability,
-        Reachable, Registration,
+        Asterisk, Device, Edge, Gone, Lifetime, Mapping, Measurements, Number, Observation,
+        Reachability, Reachable, Registration,
     },
     text::wrap,
 };
@@ -39,6 +39,9 @@ pub(super) fn lines(measured: &Measurements) -> Vec<String> {
     }
     if let Some(reachable) = &measured.reachable {
         rows.push(("reachable", share(reachable)));
+    }
+    if let Some(device) = &measured.device {
+        rows.push(("device", self::device(device)));
     }
     rows.iter()
         .flat_map(|(name, words)| {
@@ -255,6 +258,12 @@ fn lifetime(seen: &Lifetime) -> Vec<(&'static str, String)> {
     if let Some(elapsed) = seen.elapsed_s {
         how.push(tenths(elapsed));
     }
+    if !seen.alike.is_empty() {
+        rows.push((
+            "",
+            format!("such timers has, unless changed: {}", alike(&seen.alike)),
+        ));
+    }
     if !how.is_empty() {
         rows.push(("", how.join(", ")));
     }
@@ -262,6 +271,27 @@ fn lifetime(seen: &Lifetime) -> Vec<(&'static str, String)> {
         first.0 = "idle mapping";
     }
     rows
+}
+
+/// The first few names of a list that may be long.
+fn alike(names: &[String]) -> String {
+    const SHOWN: usize = 3;
+    let mut shown: Vec<String> = names.iter().take(SHOWN).cloned().collect();
+    if names.len() > SHOWN {
+        shown.push(format!("{} more", names.len() - SHOWN));
+    }
+    shown.join("; ")
+}
+
+fn device(device: &Device) -> String {
+    let who = match device.by.as_str() {
+        "user" => "as you say",
+        other => other,
+    };
+    format!(
+        "{} {}, {who}; what is known of it is {}",
+        device.vendor, device.product, device.confidence
+    )
 }
 
 fn edge(edge: &Edge) -> String {
