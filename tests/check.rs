@@ -13,3 +13,5 @@ mod nat;
 mod pbx;
 #[path = "support/support.rs"]
 mod support;
+#[path = "check/unaided.rs"]
+mod unaided;

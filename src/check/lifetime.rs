@@ -6,7 +6,7 @@ use crate::{
     check::{Context, Finding, FindingId, Severity, nat_kind, remedies, seconds},
     probe::{
         behaviour::Shape,
-        evidence::{Evidence, LifetimeEvidence, RegistrationState, ShapeLifetime},
+        evidence::{Evidence, LifetimeEvidence, LifetimeMethod, RegistrationState, ShapeLifetime},
     },
     proto::registration::reregister_after,
 };
@@ -207,6 +207,7 @@ fn because(
             seconds(DEFAULT_REFRESH)
         ),
     });
+    because.extend(inferred(lifetime.method).map(Into::into));
     let (sent, answered) = lifetime.controls;
     if answered < sent {
         because.push(format!(
@@ -216,6 +217,24 @@ fn because(
         ));
     }
     because
+}
+
+/// What an edge rests on that was not seen through the mapping itself.
+const fn inferred(method: LifetimeMethod) -> Option<&'static str> {
+    match method {
+        LifetimeMethod::Drift => Some(
+            "the end of the mapping is inferred: from then on the registrar sees the same socket at another \
+             port",
+        ),
+        LifetimeMethod::Sibling => Some(
+            "the end of the mapping is inferred: from then on the NAT gives its port to a second address",
+        ),
+        LifetimeMethod::Token => Some(
+            "the end of the mapping is inferred: from then on the registrar refuses the call token, which \
+             is good for one port",
+        ),
+        LifetimeMethod::Reflector | LifetimeMethod::Stun | LifetimeMethod::Qualify => None,
+    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::{io::IsTerminal, path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-pub(crate) use provider::ProviderArgs;
+pub(crate) use provider::{Method, ProviderArgs};
 pub(crate) use serve::ServeArgs;
 
 /// Diagnose the NAT between an IAX2 PBX and its provider.
@@ -271,6 +271,10 @@ mod tests {
             "check host --bind example.net",
             "nat mapping --sockets 4",
             "check host --asterisk --secret-file secret",
+            "check host --method drift",
+            "check host --user alice --method guess",
+            "check host --user alice --sibling 192.168.1.11",
+            "check host --asterisk --user alice --method qualify",
             "serve --bind example.net",
             "serve --profile yate",
             "demo one --list",

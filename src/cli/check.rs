@@ -51,6 +51,9 @@ pub(crate) fn run(args: &ProviderArgs, common: &Common, progress: &Progress) -> 
             survey::warn_of_moving(&credentials.user, common, progress);
         }
         let mut config = survey::config(args, provider).await;
+        if let Some(sweep) = &mut config.sweep {
+            sweep.unaided = survey::unaided(args, credentials.as_ref())?;
+        }
         config.credentials = credentials;
         let mut evidence = survey::run(config, args, common, progress).await?;
         evidence.asterisk = asterisk.map(into_evidence);

@@ -105,6 +105,11 @@ const DESCRIPTION: &[&str] = &[
      Where the NAT then proves to forget an exchange before 50 s, which is what the 60 s of \
      Asterisk's default make, that is reported as a warning which names this assumption; \
      otherwise the verdict is unknown. --refresh settles it.",
+    "Where nobody outside helps, --method times mappings with the registrar alone. It registers again \
+     and again from ports of its own, which moves the account's binding, and at the end once more \
+     from the first port. drift works with a NAT that draws ports, sibling (with --sibling) with one \
+     that keeps them; qualify gives a lower bound where the registrar sends POKEs; token needs no \
+     secret and finds timers up to 9 s. What is inferred from ports is told as such.",
     "Advice names settings of Linux unless the box is known: --device names it, by words that the \
      command devices shows. What of a box is not verified is told as such.",
     "Registering with the PBX's own account from here moves the account's binding to this host \

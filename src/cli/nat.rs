@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use anyhow::{Result, bail};
-use iax2_natcheck::{check::Question, net::resolve::Service};
+use iax2_natcheck::{check::Question, net::resolve::Service, probe::lifetime::unaided::Unaided};
 
 use crate::cli::{
     args::{Common, NatCommand},
@@ -26,7 +26,18 @@ pub(crate) fn run(experiment: &NatCommand, common: &Common, progress: &Progress)
     let Some(target) = &args.provider else {
         bail!("{command} needs a provider; give PROVIDER");
     };
-    if args.user.is_some() {
+    let unaided = match question {
+        Question::Lifetime => survey::unaided(args, survey::credentials(args)?.as_ref())?,
+        _ => None,
+    };
+    // A token is had without a registration.
+    let registers = unaided
+        .as_ref()
+        .filter(|plan| plan.method != Some(Unaided::Token))
+        .map(|plan| plan.credentials.clone());
+    if let Some(credentials) = &registers {
+        survey::warn_of_moving(&credentials.user, common, progress);
+    } else if args.user.is_some() && unaided.is_none() {
         let line = format!("Note: {command} registers nothing, so --user is not used.");
         survey::tell(common, progress, &line);
     }
@@ -36,16 +47,22 @@ pub(crate) fn run(experiment: &NatCommand, common: &Common, progress: &Progress)
         if question == Question::Mapping {
             config.sweep = None;
         }
+        let user = unaided.as_ref().map(|plan| plan.credentials.user.clone());
+        if let Some(sweep) = &mut config.sweep {
+            sweep.unaided = unaided;
+        }
+        let is_registering = registers.is_some();
+        config.credentials = registers;
         let evidence = survey::run(config, args, common, progress).await?;
         let subject = Subject {
             command,
             question,
             name: target.to_string(),
             provider,
-            user: None,
+            user,
             refresh: args.refresh,
             device: args.device,
-            registers: false,
+            registers: is_registering,
             started_at,
         };
         survey::report(subject, &evidence, common, progress)

@@ -23,7 +23,8 @@ use iax2_natcheck::{
     os::host,
     probe::{
         evidence::Evidence,
-        survey::{Survey, SurveyConfig, SurveyEvent, SweepPlan},
+        lifetime::unaided::SIBLINGS,
+        survey::{Survey, SurveyConfig, SurveyEvent, SweepPlan, UnaidedPlan},
     },
     proto::auth::{Credentials, RsaKey},
     report::{
@@ -35,7 +36,7 @@ use iax2_natcheck::{
 };
 
 use crate::cli::{
-    args::{Common, ProviderArgs},
+    args::{Common, Method, ProviderArgs},
     output,
     progress::Progress,
     secret,
@@ -130,6 +131,31 @@ pub(crate) fn credentials(args: &ProviderArgs) -> Result<Option<Credentials>> {
     }))
 }
 
+/// How the options want mappings timed with the registrar alone, as the account of `credentials`.
+///
+/// # Errors
+///
+/// Where an option is missing.
+pub(crate) fn unaided(
+    args: &ProviderArgs,
+    credentials: Option<&Credentials>,
+) -> Result<Option<UnaidedPlan>> {
+    let (Some(method), Some(credentials)) = (args.method, credentials) else {
+        return Ok(None);
+    };
+    if method == Method::Sibling && args.sibling.is_none() {
+        bail!(
+            "--method sibling needs a second address of this host in the same LAN; add one, such as with \
+             `ip address add`, and give --sibling ADDRESS"
+        );
+    }
+    Ok(Some(UnaidedPlan {
+        method: method.unaided(),
+        sibling: args.sibling.is_some(),
+        credentials: credentials.clone(),
+    }))
+}
+
 /// The survey that the options ask for; the command takes out what it does not want.
 pub(crate) async fn config(args: &ProviderArgs, provider: PeerAddr) -> SurveyConfig {
     let bind = Some(args.bind.unwrap_or(provider.get().ip()));
@@ -182,6 +208,9 @@ pub(crate) async fn run(
     if let Some(port) = args.local_port {
         let ip = args.bind.unwrap_or_else(|| any_towards(provider).ip());
         sockets = sockets.with_first(SocketAddr::new(ip, port))?;
+    }
+    if let Some(ip) = args.sibling {
+        sockets = sockets.with_siblings(ip, SIBLINGS);
     }
     let mut stopper = Stopper::new()?;
     let mut survey = Survey::new(config, clock::now());

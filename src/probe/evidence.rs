@@ -173,6 +173,14 @@ pub enum LifetimeMethod {
     Reflector,
     /// An RFC 5780 STUN server answered to RESPONSE-PORT after each delay.
     Stun,
+    /// The port that the registrar saw from the same socket changed.
+    Drift,
+    /// The port that the registrar saw from a second LAN address became the first one's.
+    Sibling,
+    /// The registrar's own POKEs arrived.
+    Qualify,
+    /// The registrar still took a call token.
+    Token,
 }
 
 impl LifetimeMethod {
@@ -182,8 +190,48 @@ impl LifetimeMethod {
         match self {
             Self::Reflector => "reflector",
             Self::Stun => "stun",
+            Self::Drift => "drift",
+            Self::Sibling => "sibling",
+            Self::Qualify => "qualify",
+            Self::Token => "token",
         }
     }
+
+    /// How sure its edges are, in the word of the report: packets came through the mapping itself; its end
+    /// was inferred from the ports that the NAT gives; or the mapping lived so long at least.
+    #[must_use]
+    pub const fn confidence(self) -> &'static str {
+        match self {
+            Self::Reflector | Self::Stun => "direct",
+            Self::Drift | Self::Sibling | Self::Token => "inferred",
+            Self::Qualify => "lower-bound",
+        }
+    }
+}
+
+/// Why a method found nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Inapplicable {
+    /// The NAT keeps the port, so that a mapping that is made anew looks like one that lived.
+    PortKept,
+    /// The NAT does not keep the port, so that nobody can be seen to be given it.
+    PortChanged,
+    /// The NAT does not keep the port of the second address, or shows it with another public one.
+    SiblingMoved,
+    /// The registrar does not tell which address it sees.
+    NoApparentAddress,
+    /// The registrar did not take the registrations.
+    NotRegistered,
+    /// The registrar asks for no call token.
+    NoToken,
+    /// Packets that nobody asked for came on the mappings, or this host was too busy.
+    Disturbed,
+    /// The port never changed: the mapping outlived all idle times, or the NAT gives the same port again.
+    NoChange,
+    /// The port changed however short the idle time was.
+    NeverAlive,
+    /// The registrar sent no POKE.
+    Silent,
 }
 
 /// Lifetimes of idle mappings.
@@ -205,6 +253,8 @@ pub struct LifetimeEvidence {
     pub refused: Refusals,
     /// The longest idle time tried.
     pub longest: Duration,
+    /// Why the method found nothing, where it does not fit the NAT or the registrar.
+    pub inapplicable: Option<Inapplicable>,
 }
 
 /// Requests that the answerer refused, by its reason.

@@ -7,7 +7,9 @@
 //! that changes within a refresh shows in what the registrar sees.
 
 mod config;
+mod lifetimes;
 mod record;
+mod sweep;
 
 use std::{
     collections::VecDeque,
@@ -16,14 +18,13 @@ use std::{
 
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
-pub use self::config::{SurveyConfig, SurveyEvent, SweepPlan};
-use self::record::Record;
+pub use self::config::{SurveyConfig, SurveyEvent, SweepPlan, UnaidedPlan};
+use self::{record::Record, sweep::Sweep};
 use crate::{
     probe::{
         evidence::{
             Evidence, MappingEvidence, MappingObservation, MappingSource, RegistrationState,
         },
-        lifetime::{Answerer, Lifetime, LifetimeConfig, LifetimeEvent},
         mapping::{Mapping, MappingConfig},
         reach::{Reach, ReachConfig},
     },
@@ -46,9 +47,11 @@ pub struct Survey {
     mapping: Option<Mapping>,
     /// What the reflector sees of the socket of the registration.
     registered_mapping: Option<Mapping>,
-    lifetime: Option<Lifetime>,
+    lifetime: Option<Sweep>,
     record: Option<Record>,
     renew: Option<Instant>,
+    /// A measurement has moved the account's binding, and it was not yet moved back.
+    owes_binding: bool,
     retries: u8,
     tick: Option<Instant>,
     stopped: bool,
@@ -98,6 +101,7 @@ impl Survey {
             lifetime: None,
             record: None,
             renew: None,
+            owes_binding: false,
             retries: 0,
             tick: None,
             stopped: false,
@@ -164,7 +168,7 @@ impl Survey {
             registration: self.record.as_ref().map(|record| record.evidence().clone()),
             asterisk: None,
             mapping: self.mapping_evidence(),
-            lifetime: self.lifetime.as_ref().and_then(Lifetime::evidence),
+            lifetime: self.lifetime.as_ref().and_then(Sweep::evidence),
             interrupted: self.stopped || self.stage != Stage::Over,
         }
     }
@@ -323,17 +327,7 @@ impl Survey {
                 self.events.push_back(SurveyEvent::Mapped);
             }
         }
-        if let Some(lifetime) = &mut self.lifetime {
-            while let Some(transmit) = lifetime.poll_transmit() {
-                self.outbox.push_back(transmit);
-            }
-            while let Some(event) = lifetime.poll_event() {
-                if let LifetimeEvent::Edge { shape, alive, dead } = event {
-                    self.events
-                        .push_back(SurveyEvent::Edge { shape, alive, dead });
-                }
-            }
-        }
+        self.drain_sweep();
         self.advance(now);
     }
 
@@ -383,7 +377,10 @@ impl Survey {
             self.stage = Stage::Sweep;
             self.begin_sweep(now);
         }
-        let swept = self.lifetime.as_ref().is_none_or(Lifetime::is_finished);
+        let swept = self.lifetime.as_ref().is_none_or(Sweep::is_finished);
+        if self.stage == Stage::Sweep && swept {
+            self.restore_binding(now);
+        }
         let reached = self.reaches().all(Reach::is_finished);
         if self.stage == Stage::Sweep && swept && reached && self.registration_is_over() {
             self.finish();
@@ -412,34 +409,6 @@ impl Survey {
     fn may_lose(&self) -> bool {
         self.reaches()
             .any(|reach| !reach.is_finished() || reach.evidence().received < reach.evidence().sent)
-    }
-
-    fn begin_sweep(&mut self, now: Instant) {
-        let (Some(mapping), Some(plan)) = (&self.mapping, self.config.sweep.clone()) else {
-            return;
-        };
-        let answerer = match (mapping.reflector(), mapping.stun_alternate()) {
-            (Some(found), _) => Answerer::Reflector(found.peer),
-            (None, Some((server, _))) => Answerer::Stun(server),
-            (None, None) => return,
-        };
-        let config = LifetimeConfig {
-            answerer,
-            control: CONTROL_SOCKET,
-            first_socket: FIRST_LIFETIME_SOCKET,
-            shapes: plan.shapes,
-            longest: plan.longest,
-            budget: plan.budget,
-            lossy: self.may_lose(),
-            seed: self.rng.random(),
-        };
-        self.events.push_back(SurveyEvent::SweepBegun);
-        let mut lifetime = Lifetime::new(config, now);
-        while let Some(transmit) = lifetime.poll_transmit() {
-            self.outbox.push_back(transmit);
-        }
-        self.lifetime = Some(lifetime);
-        self.tick = Some(now + TICK);
     }
 
     fn finish(&mut self) {
@@ -528,7 +497,7 @@ impl Machine for Survey {
             self.events
                 .push_back(SurveyEvent::Progress(lifetime.progress(now)));
         }
-        if self.stage == Stage::Sweep && self.renew.is_some_and(|due| due <= now) {
+        if self.is_renewing() && self.renew.is_some_and(|due| due <= now) {
             self.register(now);
         }
         self.drain(now);
@@ -548,7 +517,7 @@ impl Machine for Survey {
         }
         let renew = self
             .renew
-            .filter(|_| self.stage == Stage::Sweep)
+            .filter(|_| self.is_renewing())
             .map(|due| (due, "renew the registration"));
         [
             self.reach.as_ref().and_then(Reach::poll_timeout),
@@ -560,7 +529,7 @@ impl Machine for Survey {
             self.registered_mapping
                 .as_ref()
                 .and_then(Mapping::poll_timeout),
-            self.lifetime.as_ref().and_then(Lifetime::poll_timeout),
+            self.lifetime.as_ref().and_then(Sweep::poll_timeout),
             renew,
             self.tick.map(|due| (due, "tell how far the sweep is")),
         ]

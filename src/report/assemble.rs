@@ -211,6 +211,7 @@ fn lifetime(seen: &LifetimeEvidence, judgement: &Judgement) -> Lifetime {
     };
     Lifetime {
         method: Some(seen.method.as_str().into()),
+        confidence: Some(seen.method.confidence().into()),
         one_way: edge(Shape::OneWay),
         exchange: edge(Shape::Exchange),
         stream: edge(Shape::Stream),

@@ -267,8 +267,11 @@ pub struct Observation {
 /// How long idle mappings live.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Lifetime {
-    /// How they were measured: `reflector` or `stun`.
+    /// How they were measured: `reflector`, `stun`, `drift`, `sibling`, `qualify` or `token`.
     pub method: Option<String>,
+    /// How sure that is: `direct`, `inferred` or `lower-bound`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confidence: Option<String>,
     /// One packet out, none in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub one_way: Option<Edge>,

@@ -15,3 +15,4 @@ mod stalls;
 mod strangers;
 mod support;
 mod survey;
+mod unaided;

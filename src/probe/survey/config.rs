@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use crate::{
-    probe::{behaviour::Shape, lifetime::LifetimeProgress},
+    probe::{
+        behaviour::Shape,
+        lifetime::{LifetimeProgress, unaided::Unaided},
+    },
     proto::{auth::Credentials, registration::RegistrationEvent, reliable::RetryPolicy},
     types::PeerAddr,
 };
@@ -67,6 +70,19 @@ pub struct SweepPlan {
     pub longest: Duration,
     /// Mappings in flight, at most.
     pub budget: usize,
+    /// Measure with the registrar alone; `None`: with a reflector or a STUN server.
+    pub unaided: Option<UnaidedPlan>,
+}
+
+/// How lifetimes are measured with the registrar alone.
+#[derive(Clone, Debug)]
+pub struct UnaidedPlan {
+    /// The method; `None`: the one that the NAT allows.
+    pub method: Option<Unaided>,
+    /// There is a second LAN address: the driver binds the siblings' sockets to it.
+    pub sibling: bool,
+    /// The account; its name alone is enough for [`Unaided::Token`].
+    pub credentials: Credentials,
 }
 
 impl Default for SweepPlan {
@@ -75,6 +91,7 @@ impl Default for SweepPlan {
             shapes: Shape::ALL.to_vec(),
             longest: Duration::from_secs(300),
             budget: 512,
+            unaided: None,
         }
     }
 }

@@ -244,12 +244,22 @@ fn lifetime(seen: &Lifetime) -> Vec<(&'static str, String)> {
     }
     let mut how = vec![];
     if let Some(method) = &seen.method {
-        how.push(format!("measured with a {method}"));
+        how.push(match method.as_str() {
+            "drift" => "inferred from the port that each socket has when it registers again".into(),
+            "sibling" => {
+                "inferred from the port that a second address has when it registers".into()
+            }
+            "qualify" => "proven by the registrar's own POKEs, which is a lower bound".into(),
+            "token" => "inferred from call tokens that are still taken".into(),
+            helper => format!("measured with a {helper}"),
+        });
     }
     if let Some(mappings) = seen.mappings {
         how.push(format!("{mappings} mappings"));
     }
-    if let Some(controls) = seen.controls {
+    if let Some(controls) = seen.controls
+        && controls.sent > 0
+    {
         how.push(format!(
             "{} of {} control probes answered (they tell loss from expiry)",
             controls.received, controls.sent
