@@ -50,6 +50,8 @@ pub enum Question {
     Mapping,
     /// How long does an idle mapping live? (`nat lifetime`)
     Lifetime,
+    /// Do hosts behind the NAT reach each other by their public addresses? (`nat hairpin`)
+    Hairpin,
 }
 
 /// The whole judgement in one word, in the order of its weight.
@@ -176,6 +178,7 @@ mod tests {
             Question::Registration,
             Question::Mapping,
             Question::Lifetime,
+            Question::Hairpin,
         ] {
             let context = Context {
                 question,

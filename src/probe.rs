@@ -2,6 +2,7 @@
 
 pub mod behaviour;
 pub mod evidence;
+pub mod hairpin;
 pub mod lifetime;
 pub mod mapping;
 pub mod message;

@@ -6,7 +6,7 @@ use std::{fs, path::PathBuf};
 
 use assert_cmd::Command;
 
-const COMMANDS: [&str; 12] = [
+const COMMANDS: [&str; 13] = [
     "",
     "check",
     "demo",
@@ -14,6 +14,7 @@ const COMMANDS: [&str; 12] = [
     "nat",
     "nat mapping",
     "nat lifetime",
+    "nat hairpin",
     "serve",
     "report",
     "devices",

@@ -24,6 +24,7 @@ pub fn finding(evidence: &Evidence, context: &Context, found: &[Finding]) -> Opt
         Question::Registration => registration_open(evidence)?,
         Question::Mapping => mapping_open(evidence)?,
         Question::Lifetime => lifetime_open(evidence)?,
+        Question::Hairpin => hairpin_open(evidence)?,
     };
     if evidence.interrupted {
         because.insert(0, "the survey was stopped before its end".into());
@@ -268,6 +269,19 @@ fn mapping_open(evidence: &Evidence) -> Option<Parts> {
             "or a reflector with two addresses: iax2-natcheck serve --bind A:P --alternate B:Q"
                 .into(),
         ],
+    ))
+}
+
+fn hairpin_open(evidence: &Evidence) -> Option<Parts> {
+    let seen = evidence.hairpin.unwrap_or_default();
+    // Without a NAT there is nothing to find out.
+    if seen.supported.is_some() || seen.translated == Some(false) {
+        return None;
+    }
+    Some((
+        "Whether hosts behind the NAT reach each other by their public addresses was not found out",
+        vec!["nobody outside told the public addresses of the two sockets".into()],
+        vec!["name a host that tells: --reflector HOST, or --stun HOST".into()],
     ))
 }
 

@@ -89,6 +89,11 @@ pub(crate) enum NatCommand {
         after_help = "Example:\n  iax2-natcheck nat lifetime iax.example.net --reflector probe.example.org"
     )]
     Lifetime(ProviderArgs),
+    /// Whether hosts behind the NAT reach each other by their public addresses
+    #[command(
+        after_help = "Example:\n  iax2-natcheck nat hairpin iax.example.net --stun stun.example.org"
+    )]
+    Hairpin(ProviderArgs),
 }
 
 /// `demo`.

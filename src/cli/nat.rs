@@ -22,6 +22,7 @@ pub(crate) fn run(experiment: &NatCommand, common: &Common, progress: &Progress)
     let (args, command, question) = match experiment {
         NatCommand::Mapping(args) => (args, "nat mapping", Question::Mapping),
         NatCommand::Lifetime(args) => (args, "nat lifetime", Question::Lifetime),
+        NatCommand::Hairpin(args) => (args, "nat hairpin", Question::Hairpin),
     };
     let Some(target) = &args.provider else {
         bail!("{command} needs a provider; give PROVIDER");
@@ -44,9 +45,10 @@ pub(crate) fn run(experiment: &NatCommand, common: &Common, progress: &Progress)
     block_on(async {
         let provider = survey::address(target, Service::IAX2, args.bind).await?;
         let mut config = survey::config(args, provider).await;
-        if question == Question::Mapping {
+        if question != Question::Lifetime {
             config.sweep = None;
         }
+        config.hairpin |= question == Question::Hairpin;
         let user = unaided.as_ref().map(|plan| plan.credentials.user.clone());
         if let Some(sweep) = &mut config.sweep {
             sweep.unaided = unaided;

@@ -179,6 +179,7 @@ pub(crate) async fn config(args: &ProviderArgs, provider: PeerAddr) -> SurveyCon
         stun,
         refresh: args.refresh.unwrap_or(Duration::from_secs(60)),
         assumed_refresh: args.refresh,
+        hairpin: args.hairpin,
         sweep: Some(SweepPlan {
             longest: args.max_lifetime,
             budget: usize::try_from(args.sockets).unwrap_or(usize::MAX),

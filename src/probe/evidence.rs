@@ -24,6 +24,8 @@ pub struct Evidence {
     pub mapping: Option<MappingEvidence>,
     /// How long idle mappings live.
     pub lifetime: Option<LifetimeEvidence>,
+    /// Whether hosts behind the NAT reach each other by their public addresses.
+    pub hairpin: Option<HairpinEvidence>,
     /// The survey was stopped before its end (by the user, or by the time limit).
     pub interrupted: bool,
 }
@@ -164,6 +166,21 @@ pub enum MappingSource {
     Stun,
     /// APPARENT ADDR of a REGACK.
     Registrar,
+}
+
+/// Packets from this host to its own public address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HairpinEvidence {
+    /// One came back in; `None`: none was sent, for want of a public address to send to.
+    pub supported: Option<bool>,
+    /// It came from the public address of its sender (RFC 4787 REQ-9a).
+    pub external_source: Option<bool>,
+    /// Whether there is a NAT at all: without one there is nothing to test.
+    pub translated: Option<bool>,
+    /// Packets sent.
+    pub sent: u32,
+    /// Packets that came back in until that was enough.
+    pub received: u32,
 }
 
 /// How the lifetimes were measured (the `lifetime.method` of the report).

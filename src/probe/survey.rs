@@ -25,6 +25,7 @@ use crate::{
         evidence::{
             Evidence, MappingEvidence, MappingObservation, MappingSource, RegistrationState,
         },
+        hairpin::{Hairpin, HairpinConfig},
         mapping::{Mapping, MappingConfig},
         reach::{Reach, ReachConfig},
     },
@@ -47,6 +48,7 @@ pub struct Survey {
     mapping: Option<Mapping>,
     /// What the reflector sees of the socket of the registration.
     registered_mapping: Option<Mapping>,
+    hairpin: Option<Hairpin>,
     lifetime: Option<Sweep>,
     record: Option<Record>,
     renew: Option<Instant>,
@@ -76,6 +78,7 @@ const REACH_SOCKET: SocketKey = SocketKey(1);
 const REFLECTOR_REACH_SOCKET: SocketKey = SocketKey(2);
 const MAPPING_SOCKET: SocketKey = SocketKey(3);
 const CONTROL_SOCKET: SocketKey = SocketKey(4);
+const HAIRPIN_SOCKETS: [SocketKey; 2] = [SocketKey(5), SocketKey(6)];
 const FIRST_LIFETIME_SOCKET: u32 = 16;
 /// How often the mapping is looked at again: more often than any NAT known forgets one.
 const MAPPING_AGAIN: Duration = Duration::from_secs(4);
@@ -98,6 +101,7 @@ impl Survey {
             registration: None,
             mapping: None,
             registered_mapping: None,
+            hairpin: None,
             lifetime: None,
             record: None,
             renew: None,
@@ -169,6 +173,7 @@ impl Survey {
             asterisk: None,
             mapping: self.mapping_evidence(),
             lifetime: self.lifetime.as_ref().and_then(Sweep::evidence),
+            hairpin: self.hairpin.as_ref().map(|hairpin| *hairpin.evidence()),
             interrupted: self.stopped || self.stage != Stage::Over,
         }
     }
@@ -203,6 +208,19 @@ impl Survey {
                 seed: self.rng.random(),
             };
             self.mapping = Some(Mapping::new(config, now));
+        }
+        self.begin_hairpin(now);
+    }
+
+    fn begin_hairpin(&mut self, now: Instant) {
+        if self.config.hairpin {
+            let config = HairpinConfig {
+                sockets: HAIRPIN_SOCKETS,
+                reflectors: self.reflectors(),
+                stun: self.config.stun.clone(),
+                seed: self.rng.random(),
+            };
+            self.hairpin = Some(Hairpin::new(&config, now));
         }
     }
 
@@ -327,6 +345,12 @@ impl Survey {
                 self.events.push_back(SurveyEvent::Mapped);
             }
         }
+        if let Some(hairpin) = &mut self.hairpin {
+            while let Some(transmit) = hairpin.poll_transmit() {
+                self.outbox.push_back(transmit);
+            }
+            while hairpin.poll_event().is_some() {}
+        }
         self.drain_sweep();
         self.advance(now);
     }
@@ -381,7 +405,8 @@ impl Survey {
         if self.stage == Stage::Sweep && swept {
             self.restore_binding(now);
         }
-        let reached = self.reaches().all(Reach::is_finished);
+        let reached = self.reaches().all(Reach::is_finished)
+            && self.hairpin.as_ref().is_none_or(Hairpin::is_finished);
         if self.stage == Stage::Sweep && swept && reached && self.registration_is_over() {
             self.finish();
         }
@@ -459,6 +484,11 @@ impl Machine for Survey {
                     mapping.handle_input(input, now);
                 }
             }
+            socket if HAIRPIN_SOCKETS.contains(&socket) => {
+                if let Some(hairpin) = &mut self.hairpin {
+                    hairpin.handle_input(input, now);
+                }
+            }
             _ => {
                 if let Some(lifetime) = &mut self.lifetime {
                     lifetime.handle_input(input, now);
@@ -486,6 +516,9 @@ impl Machine for Survey {
             .flatten()
         {
             mapping.handle_timeout(now);
+        }
+        if let Some(hairpin) = &mut self.hairpin {
+            hairpin.handle_timeout(now);
         }
         if let Some(lifetime) = &mut self.lifetime {
             lifetime.handle_timeout(now);
@@ -529,6 +562,7 @@ impl Machine for Survey {
             self.registered_mapping
                 .as_ref()
                 .and_then(Mapping::poll_timeout),
+            self.hairpin.as_ref().and_then(Hairpin::poll_timeout),
             self.lifetime.as_ref().and_then(Sweep::poll_timeout),
             renew,
             self.tick.map(|due| (due, "tell how far the sweep is")),

@@ -12,8 +12,8 @@ use crate::{
         },
     },
     report::model::{
-        Asterisk, Controls, Device, Edge, Finding, Gone, Host, Lifetime, Mapping, Measurements,
-        Number, Observation, Provider, Reachability, Reachable, Registration, Report,
+        Asterisk, Controls, Device, Edge, Finding, Gone, Hairpin, Host, Lifetime, Mapping,
+        Measurements, Number, Observation, Provider, Reachability, Reachable, Registration, Report,
         SCHEMA_VERSION, Severity, Spread, Time, Tool, Unknown, Verdict,
     },
     types::{MappedAddr, PeerAddr},
@@ -112,6 +112,11 @@ fn measurements(evidence: &Evidence, judgement: &Judgement) -> Measurements {
             fraction: Some(Number::new(reachable.fraction)),
             open_s: reachable.open.map(Number::seconds),
             cycle_s: Some(Number::seconds(reachable.cycle)),
+        }),
+        hairpin: evidence.hairpin.map(|seen| Hairpin {
+            supported: seen.supported,
+            external_source: seen.external_source,
+            sent: Some(seen.sent),
         }),
         device: judgement.device.map(|known| Device {
             vendor: known.device.vendor.clone(),

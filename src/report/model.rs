@@ -155,6 +155,9 @@ pub struct Measurements {
     /// The share of the time in which calls can come in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reachable: Option<Reachable>,
+    /// Packets to our own public address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hairpin: Option<Hairpin>,
     /// The box in front of the PBX, where somebody says which it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<Device>,
@@ -368,6 +371,19 @@ pub struct Reachable {
     pub open_s: Option<Number>,
     /// From one registration to the next.
     pub cycle_s: Option<Number>,
+}
+
+/// Packets from this host to its own public address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hairpin {
+    /// One came back in; null: none could be sent.
+    pub supported: Option<bool>,
+    /// It came from the public address of its sender.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external_source: Option<bool>,
+    /// How many were sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sent: Option<u32>,
 }
 
 /// A box of the knowledge base.

@@ -5,6 +5,7 @@
 
 mod arbitrary;
 mod bad_servers;
+mod hairpin;
 mod late_answers;
 mod lifetime;
 mod nat_table;

@@ -70,6 +70,9 @@ pub(crate) struct ProviderArgs {
     /// then names its own settings
     #[arg(long, value_name = "WORDS", value_parser = value::device, help_heading = HEADING)]
     pub(crate) device: Option<&'static Device>,
+    /// Send packets to our own public address, too; there are firewalls that take that for an attack
+    #[arg(long, help_heading = HEADING)]
+    pub(crate) hairpin: bool,
     /// On the PBX itself: take account, refresh and state from the running Asterisk, and register
     /// nothing
     #[arg(long, conflicts_with_all = ["secret_file", "rsa_key"], help_heading = HEADING)]

@@ -13,6 +13,7 @@ use crate::{
 
 /// What to find out, of whom.
 #[derive(Clone, Debug)]
+#[allow(clippy::struct_excessive_bools)] // one for each experiment, independent of each other
 pub struct SurveyConfig {
     /// The provider.
     pub provider: PeerAddr,
@@ -32,6 +33,8 @@ pub struct SurveyConfig {
     pub reach: bool,
     /// Look at the mapping of one socket.
     pub mapping: bool,
+    /// Send packets to our own public address.
+    pub hairpin: bool,
     /// The lifetimes to measure; `None`: none.
     pub sweep: Option<SweepPlan>,
     /// When frames of the registration are sent again.
@@ -54,6 +57,7 @@ impl SurveyConfig {
             release_only: false,
             reach: true,
             mapping: true,
+            hairpin: false,
             sweep: Some(SweepPlan::default()),
             retry: RetryPolicy::QUICK,
             seed,

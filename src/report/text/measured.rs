@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use crate::report::{
     model::{
-        Asterisk, Device, Edge, Gone, Lifetime, Mapping, Measurements, Number, Observation,
-        Reachability, Reachable, Registration,
+        Asterisk, Device, Edge, Gone, Hairpin, Lifetime, Mapping, Measurements, Number,
+        Observation, Reachability, Reachable, Registration,
     },
     text::wrap,
 };
@@ -39,6 +39,9 @@ pub(super) fn lines(measured: &Measurements) -> Vec<String> {
     }
     if let Some(reachable) = &measured.reachable {
         rows.push(("reachable", share(reachable)));
+    }
+    if let Some(seen) = &measured.hairpin {
+        rows.push(("hairpin", hairpin(*seen)));
     }
     if let Some(device) = &measured.device {
         rows.push(("device", self::device(device)));
@@ -291,6 +294,20 @@ fn alike(names: &[String]) -> String {
         shown.push(format!("{} more", names.len() - SHOWN));
     }
     shown.join("; ")
+}
+
+fn hairpin(seen: Hairpin) -> String {
+    match (seen.supported, seen.external_source) {
+        (Some(true), Some(false)) => {
+            "packets to the own public address come back in, from the private one".into()
+        }
+        (Some(true), _) => "packets to the own public address come back in".into(),
+        (Some(false), _) => match seen.sent {
+            Some(sent) => format!("none of {sent} packets to the own public address came back in"),
+            None => "packets to the own public address do not come back in".into(),
+        },
+        (None, _) => "not known".into(),
+    }
 }
 
 fn device(device: &Device) -> String {
