@@ -129,7 +129,7 @@ pub fn judge(evidence: &Evidence, context: &Context) -> Judgement {
         nat,
         cycle,
         reachable,
-        device: devices::known(context),
+        device: devices::known(evidence, context),
         alike: lifetime.map(devices::with_timers).unwrap_or_default(),
     }
 }

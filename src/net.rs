@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod drive;
 pub mod open_files;
+pub mod port_mapping;
 pub mod port_owner;
 pub mod resolve;
 pub mod sockets;

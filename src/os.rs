@@ -2,6 +2,7 @@
 
 pub mod asterisk;
 pub mod host;
+pub mod route;
 
 use std::{io, path::PathBuf, time::Duration};
 

@@ -13,6 +13,8 @@ mod hairpin;
 mod nat;
 #[path = "check/pbx.rs"]
 mod pbx;
+#[path = "check/port_mapping.rs"]
+mod port_mapping;
 #[path = "support/support.rs"]
 mod support;
 #[path = "check/unaided.rs"]

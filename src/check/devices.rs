@@ -13,7 +13,7 @@ use crate::{
     check::Context,
     probe::{
         behaviour::Shape,
-        evidence::{LifetimeEvidence, ShapeLifetime},
+        evidence::{Evidence, LifetimeEvidence, ShapeLifetime},
     },
 };
 
@@ -192,6 +192,8 @@ pub struct Known {
 pub enum Witness {
     /// The user, with `--device`.
     User,
+    /// The box itself, in its `UPnP` description.
+    Upnp,
 }
 
 impl Witness {
@@ -200,17 +202,26 @@ impl Witness {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::User => "user",
+            Self::Upnp => "upnp",
         }
     }
 }
 
-/// Which box it is, where somebody says so.
+/// Which box it is, where somebody says so: the user goes before the description, which may be that of
+/// another box on the way. Words that fit several boxes name none.
 #[must_use]
-pub fn known(context: &Context) -> Option<Known> {
-    context.device.map(|device| Known {
-        device,
-        by: Witness::User,
-    })
+pub fn known(evidence: &Evidence, context: &Context) -> Option<Known> {
+    let told = context.device.map(|device| (device, Witness::User));
+    let mapping = evidence.port_mapping.as_ref();
+    let found = || {
+        let description = mapping?.device.as_ref()?;
+        match described(description).as_slice() {
+            [device] => Some((*device, Witness::Upnp)),
+            _ => None,
+        }
+    };
+    let (device, by) = told.or_else(found)?;
+    Some(Known { device, by })
 }
 
 /// Edges that were measured.
@@ -293,7 +304,10 @@ fn plain(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::sample::{edge, exchange, outlived};
+    use crate::{
+        check::sample::{context, edge, exchange, outlived},
+        probe::evidence::PortMappingEvidence,
+    };
 
     fn names(devices: &[&Device]) -> Vec<String> {
         devices.iter().map(ToString::to_string).collect()
@@ -422,6 +436,41 @@ mod tests {
         // One timer alone fits too many.
         assert!(with_timers(&measured(&[(Shape::Exchange, 30)])).is_empty());
         assert!(with_timers(&measured(&[(Shape::OneWay, 30), (Shape::Exchange, 30)])).is_empty());
+    }
+
+    #[test]
+    fn the_user_knows_better_than_a_description() {
+        let evidence = |device: &str| Evidence {
+            port_mapping: Some(PortMappingEvidence {
+                device: Some(device.into()),
+                ..PortMappingEvidence::default()
+            }),
+            ..Evidence::default()
+        };
+        let told = Context {
+            device: Some(one("snapgear")),
+            ..context()
+        };
+        let rows = [
+            (
+                &told,
+                "AVM Berlin FRITZ!Box",
+                Some(("SnapGear", Witness::User)),
+            ),
+            (
+                &context(),
+                "AVM Berlin FRITZ!Box",
+                Some(("AVM", Witness::Upnp)),
+            ),
+            // Stock firmware and another one look the same.
+            (&context(), "ASUSTeK RT-AX88U", None),
+            (&context(), "Debian router", None),
+        ];
+        for (context, description, expected) in rows {
+            let known = known(&evidence(description), context);
+            let known = known.map(|known| (known.device.vendor.as_str(), known.by));
+            assert_eq!(known, expected, "{description}");
+        }
     }
 
     #[test]

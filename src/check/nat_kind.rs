@@ -115,6 +115,7 @@ pub fn finding(evidence: &Evidence, context: &Context) -> Option<Finding> {
             .into(),
         because,
         do_this: remedies::consistent(
+            evidence,
             context,
             &[
                 "on a Linux router: take random and fully-random out of the masquerade or SNAT \

@@ -61,7 +61,7 @@ pub(super) fn remedies(
 /// else on Linux.
 fn raise(timer: Duration, evidence: &Evidence, context: &Context) -> String {
     let seconds = timer.as_secs();
-    if let Some(known) = devices::known(context) {
+    if let Some(known) = devices::known(evidence, context) {
         return known.device.raise(timer).unwrap_or_else(|| {
             format!(
                 "no setting of the UDP timeout is known on {}; where its manual has one, raise it \
@@ -100,8 +100,13 @@ fn words_for(measured: &LifetimeEvidence) -> Option<String> {
 
 /// The remedies of a NAT that shows several addresses: `general` ones make way for what the known box
 /// has to be told, `others` stay.
-pub(super) fn consistent(context: &Context, general: &[&str], others: &[&str]) -> Vec<String> {
-    let own = devices::known(context).and_then(|known| known.device.make_consistent());
+pub(super) fn consistent(
+    evidence: &Evidence,
+    context: &Context,
+    general: &[&str],
+    others: &[&str],
+) -> Vec<String> {
+    let own = devices::known(evidence, context).and_then(|known| known.device.make_consistent());
     let general = general.iter().map(|step| (*step).to_owned());
     let first: Vec<String> = own.map_or_else(|| general.collect(), |own| vec![own]);
     let others = others.iter().map(|step| (*step).to_owned());
@@ -195,7 +200,8 @@ mod tests {
     #[test]
     fn an_inconsistent_box_is_told_its_switch() {
         let general = ["on a Linux router: x"];
-        let told = |context: &Context| consistent(context, &general, &["ask"]);
+        let evidence = Evidence::default();
+        let told = |context: &Context| consistent(&evidence, context, &general, &["ask"]);
         assert_eq!(told(&context()), ["on a Linux router: x", "ask"]);
         let sonicwall = told(&with_device("sonicwall tz"));
         assert!(

@@ -110,8 +110,11 @@ const DESCRIPTION: &[&str] = &[
      from the first port. drift works with a NAT that draws ports, sibling (with --sibling) with one \
      that keeps them; qualify gives a lower bound where the registrar sends POKEs; token needs no \
      secret and finds timers up to 9 s. What is inferred from ports is told as such.",
+    "Some things are done on request only, because they may disturb: --hairpin sends packets to the \
+     own public address, and --port-mapping has the router map a free port by UPnP, NAT-PMP and PCP \
+     and removes each mapping again.",
     "Advice names settings of Linux unless the box is known: --device names it, by words that the \
-     command devices shows. What of a box is not verified is told as such.",
+     command devices shows, or --port-mapping hears it from the box. What of a box is not verified is told as such.",
     "Registering with the PBX's own account from here moves the account's binding to this host \
      until the PBX registers again. Use an account of its own where there is one.",
 ];

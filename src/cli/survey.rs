@@ -14,13 +14,13 @@ use iax2_natcheck::{
     net::{
         NetError, clock,
         drive::{Ended, drive},
-        open_files,
+        open_files, port_mapping,
         resolve::{Dns, Service, Target, resolve},
         sockets::Sockets,
         stop::Stopper,
         udp::{Ground, any_towards},
     },
-    os::host,
+    os::{host, route},
     probe::{
         evidence::Evidence,
         lifetime::unaided::SIBLINGS,
@@ -217,7 +217,7 @@ pub(crate) async fn run(
     let mut survey = Survey::new(config, clock::now());
     let began = clock::now();
     show(progress, &SurveyEvent::Reached, began.elapsed());
-    let ended = drive(
+    let driving = drive(
         &mut survey,
         &mut sockets,
         |event, now| {
@@ -229,8 +229,17 @@ pub(crate) async fn run(
             }
         },
         stopper.wait(common.timeout),
-    )
-    .await?;
+    );
+    // What this makes it has to remove, so that it ends by itself.
+    let looking = async {
+        if !args.port_mapping {
+            return None;
+        }
+        let look = port_mapping::look(route::default_gateway(), rand::random());
+        Some(Box::pin(look).await)
+    };
+    let (ended, port_mapping) = tokio::join!(driving, looking);
+    let ended = ended?;
     if !matches!(ended, Ended::Event(())) {
         // The reflector is told, in the one turn that this takes.
         survey.stop(clock::now());
@@ -245,7 +254,10 @@ pub(crate) async fn run(
         )
         .await?;
     }
-    Ok(survey.evidence())
+    Ok(Evidence {
+        port_mapping,
+        ..survey.evidence()
+    })
 }
 
 /// As many mappings at once as the limit of open files lets this process have, at most `budget`. Retries

@@ -1,7 +1,7 @@
 //! What the experiments found: facts, each with what it rests on, and no verdict. "Not known" is
 //! `None`.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use crate::{
     probe::behaviour::Shape,
@@ -26,6 +26,8 @@ pub struct Evidence {
     pub lifetime: Option<LifetimeEvidence>,
     /// Whether hosts behind the NAT reach each other by their public addresses.
     pub hairpin: Option<HairpinEvidence>,
+    /// The protocols by which a host asks its router to map a port.
+    pub port_mapping: Option<PortMappingEvidence>,
     /// The survey was stopped before its end (by the user, or by the time limit).
     pub interrupted: bool,
 }
@@ -181,6 +183,63 @@ pub struct HairpinEvidence {
     pub sent: u32,
     /// Packets that came back in until that was enough.
     pub received: u32,
+}
+
+/// Which port mapping protocols the router speaks, and what came of a mapping made for the test.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PortMappingEvidence {
+    /// The router that was asked; `None`: this host has no default route.
+    pub gateway: Option<IpAddr>,
+    /// `UPnP` IGD.
+    pub upnp: Mapper,
+    /// NAT-PMP.
+    pub nat_pmp: Mapper,
+    /// PCP.
+    pub pcp: Mapper,
+    /// What the router says of itself over `UPnP`.
+    pub device: Option<String>,
+}
+
+/// One port mapping protocol.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Mapper {
+    /// The router speaks it.
+    pub answered: bool,
+    /// The public address that it tells.
+    pub external: Option<IpAddr>,
+    /// A mapping was made for the test, and whether it was removed again.
+    pub mapping: Option<Removal>,
+    /// Why an order was refused.
+    pub refused: Option<String>,
+}
+
+/// What became of a mapping that was made for the test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Removal {
+    /// The router says that it is gone.
+    Removed,
+    /// The router did not say so; the mapping ends by itself within minutes.
+    NotConfirmed,
+}
+
+impl PortMappingEvidence {
+    /// The protocols with their names in the report.
+    #[must_use]
+    pub fn mappers(&self) -> [(&'static str, &Mapper); 3] {
+        [
+            ("upnp", &self.upnp),
+            ("nat_pmp", &self.nat_pmp),
+            ("pcp", &self.pcp),
+        ]
+    }
+
+    /// The public address, where all protocols that tell one tell the same.
+    #[must_use]
+    pub fn external(&self) -> Option<IpAddr> {
+        let mut told = self.mappers().into_iter().filter_map(|(_, it)| it.external);
+        let first = told.next()?;
+        told.all(|other| other == first).then_some(first)
+    }
 }
 
 /// How the lifetimes were measured (the `lifetime.method` of the report).

@@ -174,6 +174,7 @@ impl Survey {
             mapping: self.mapping_evidence(),
             lifetime: self.lifetime.as_ref().and_then(Sweep::evidence),
             hairpin: self.hairpin.as_ref().map(|hairpin| *hairpin.evidence()),
+            port_mapping: None,
             interrupted: self.stopped || self.stage != Stage::Over,
         }
     }

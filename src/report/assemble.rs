@@ -8,13 +8,14 @@ use crate::{
         behaviour::Shape,
         evidence::{
             AsteriskEvidence, Evidence, LifetimeEvidence, MappingEvidence, MappingSource,
-            ReachEvidence, RegistrationEvidence, RegistrationState, ShapeLifetime,
+            PortMappingEvidence, ReachEvidence, RegistrationEvidence, RegistrationState, Removal,
+            ShapeLifetime,
         },
     },
     report::model::{
-        Asterisk, Controls, Device, Edge, Finding, Gone, Hairpin, Host, Lifetime, Mapping,
-        Measurements, Number, Observation, Provider, Reachability, Reachable, Registration, Report,
-        SCHEMA_VERSION, Severity, Spread, Time, Tool, Unknown, Verdict,
+        Asterisk, Controls, Device, Edge, Finding, Gone, Hairpin, Host, Lifetime, Mapper, Mapping,
+        Measurements, Number, Observation, PortMapping, Provider, Reachability, Reachable,
+        Registration, Report, SCHEMA_VERSION, Severity, Spread, Time, Tool, Unknown, Verdict,
     },
     types::{MappedAddr, PeerAddr},
 };
@@ -118,6 +119,7 @@ fn measurements(evidence: &Evidence, judgement: &Judgement) -> Measurements {
             external_source: seen.external_source,
             sent: Some(seen.sent),
         }),
+        port_mapping: evidence.port_mapping.as_ref().map(port_mapping),
         device: judgement.device.map(|known| Device {
             vendor: known.device.vendor.clone(),
             product: known.device.product.clone(),
@@ -229,6 +231,27 @@ fn lifetime(seen: &LifetimeEvidence, judgement: &Judgement) -> Lifetime {
             received: seen.controls.1,
         }),
         alike: judgement.alike.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn port_mapping(seen: &PortMappingEvidence) -> PortMapping {
+    let spoken = seen.mappers().into_iter().filter(|(_, it)| it.answered);
+    PortMapping {
+        upnp: seen.upnp.answered,
+        nat_pmp: seen.nat_pmp.answered,
+        pcp: seen.pcp.answered,
+        gateway: seen.gateway,
+        external_address: seen.external(),
+        device: seen.device.clone(),
+        protocols: spoken
+            .map(|(name, it)| Mapper {
+                name: name.into(),
+                external_address: it.external,
+                mapping_made: it.mapping.is_some(),
+                mapping_removed: it.mapping.map(|removal| removal == Removal::Removed),
+                refused: it.refused.clone(),
+            })
+            .collect(),
     }
 }
 

@@ -6,7 +6,10 @@
 mod number;
 mod time;
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -158,6 +161,9 @@ pub struct Measurements {
     /// Packets to our own public address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hairpin: Option<Hairpin>,
+    /// What the router does for hosts that want a port mapped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port_mapping: Option<PortMapping>,
     /// The box in front of the PBX, where somebody says which it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<Device>,
@@ -386,6 +392,46 @@ pub struct Hairpin {
     pub sent: Option<u32>,
 }
 
+/// Which port mapping protocols the router speaks.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortMapping {
+    /// `UPnP` IGD.
+    pub upnp: bool,
+    /// NAT-PMP.
+    pub nat_pmp: bool,
+    /// PCP.
+    pub pcp: bool,
+    /// The router that was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<IpAddr>,
+    /// The public address, where all that tell one agree.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external_address: Option<IpAddr>,
+    /// What the router says of itself over `UPnP`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+    /// What each protocol that is spoken did.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub protocols: Vec<Mapper>,
+}
+
+/// One port mapping protocol that the router speaks.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mapper {
+    /// `upnp`, `nat_pmp` or `pcp`.
+    pub name: String,
+    /// The public address that it tells.
+    pub external_address: Option<IpAddr>,
+    /// A mapping was made for the test.
+    pub mapping_made: bool,
+    /// The router says that it is gone again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mapping_removed: Option<bool>,
+    /// Why an order was refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
+}
+
 /// A box of the knowledge base.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Device {
@@ -393,7 +439,7 @@ pub struct Device {
     pub vendor: String,
     /// Which of theirs.
     pub product: String,
-    /// Who says that it is this one: `user`.
+    /// Who says that it is this one: `user` or `upnp`.
     pub by: String,
     /// How sure its settings are: `verified`, `secondary` or `unverified`.
     pub confidence: String,

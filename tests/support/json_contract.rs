@@ -1,6 +1,9 @@
 //! The JSON report against its contract: every key, its type and its words.
 
-use std::{collections::BTreeSet, net::SocketAddr};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, SocketAddr},
+};
 
 use iax2_natcheck::check::FindingId;
 use serde_json::{Map, Value};
@@ -16,6 +19,8 @@ enum Kind {
     Flag,
     /// `192.0.2.1:4569` or `[2001:db8::1]:4569`.
     Address,
+    /// `192.0.2.1` or `2001:db8::1`.
+    Host,
     /// RFC 3339, UTC.
     Time,
     /// One of these words.
@@ -37,7 +42,7 @@ enum Need {
     OrEither,
 }
 
-use Kind::{Address, Count, Flag, List, Number, Object, Text, Time, Word};
+use Kind::{Address, Count, Flag, Host, List, Number, Object, Text, Time, Word};
 use Need::{OrAbsent, OrEither, OrNull, Required};
 
 const DEPENDENCE: Kind = Word(&[
@@ -264,10 +269,64 @@ const KEYS: &[(&str, &str, Need, Kind)] = &[
     ("measurements.hairpin", "supported", OrNull, Flag),
     ("measurements.hairpin", "external_source", OrAbsent, Flag),
     ("measurements.hairpin", "sent", Required, Count),
+    ("measurements", "port_mapping", OrAbsent, Object),
+    ("measurements.port_mapping", "upnp", Required, Flag),
+    ("measurements.port_mapping", "nat_pmp", Required, Flag),
+    ("measurements.port_mapping", "pcp", Required, Flag),
+    ("measurements.port_mapping", "gateway", OrAbsent, Host),
+    (
+        "measurements.port_mapping",
+        "external_address",
+        OrAbsent,
+        Host,
+    ),
+    ("measurements.port_mapping", "device", OrAbsent, Text),
+    ("measurements.port_mapping", "protocols", OrAbsent, List),
+    (
+        "measurements.port_mapping.protocols",
+        "[]",
+        Required,
+        Object,
+    ),
+    (
+        "measurements.port_mapping.protocols[]",
+        "name",
+        Required,
+        Word(&["upnp", "nat_pmp", "pcp"]),
+    ),
+    (
+        "measurements.port_mapping.protocols[]",
+        "external_address",
+        OrNull,
+        Host,
+    ),
+    (
+        "measurements.port_mapping.protocols[]",
+        "mapping_made",
+        Required,
+        Flag,
+    ),
+    (
+        "measurements.port_mapping.protocols[]",
+        "mapping_removed",
+        OrAbsent,
+        Flag,
+    ),
+    (
+        "measurements.port_mapping.protocols[]",
+        "refused",
+        OrAbsent,
+        Text,
+    ),
     ("measurements", "device", OrAbsent, Object),
     ("measurements.device", "vendor", Required, Text),
     ("measurements.device", "product", Required, Text),
-    ("measurements.device", "by", Required, Word(&["user"])),
+    (
+        "measurements.device",
+        "by",
+        Required,
+        Word(&["user", "upnp"]),
+    ),
     (
         "measurements.device",
         "confidence",
@@ -352,6 +411,10 @@ fn fits(value: &Value, kind: Kind) -> bool {
         Address => text.is_some_and(|text| {
             let read = text.parse::<SocketAddr>();
             read.is_ok_and(|address| address.to_string() == text && address.port() != 0)
+        }),
+        Host => text.is_some_and(|text| {
+            let read = text.parse::<IpAddr>();
+            read.is_ok_and(|ip| ip.to_string() == text)
         }),
         Time => {
             text.is_some_and(|text| text.ends_with('Z') && humantime::parse_rfc3339(text).is_ok())

@@ -15,6 +15,7 @@ pub mod coturn;
 pub mod golden;
 pub mod json_contract;
 pub mod loopback;
+pub mod miniupnpd;
 pub mod pcap;
 pub mod process;
 pub mod site;

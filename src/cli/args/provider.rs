@@ -12,6 +12,7 @@ use super::value;
 
 /// Whom to ask, as whom, and how.
 #[derive(Debug, Args)]
+#[allow(clippy::struct_excessive_bools)] // each is a switch of its own on the command line
 pub(crate) struct ProviderArgs {
     /// The provider: a name (SRV _iax._udp is honoured) or an address, port 4569 unless given
     ///
@@ -73,6 +74,10 @@ pub(crate) struct ProviderArgs {
     /// Send packets to our own public address, too; there are firewalls that take that for an attack
     #[arg(long, help_heading = HEADING)]
     pub(crate) hairpin: bool,
+    /// Ask the router for port mappings, too, by UPnP, NAT-PMP and PCP; what is made for the test is
+    /// removed again
+    #[arg(long, help_heading = HEADING)]
+    pub(crate) port_mapping: bool,
     /// On the PBX itself: take account, refresh and state from the running Asterisk, and register
     /// nothing
     #[arg(long, conflicts_with_all = ["secret_file", "rsa_key"], help_heading = HEADING)]

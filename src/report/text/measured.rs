@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use crate::report::{
     model::{
-        Asterisk, Device, Edge, Gone, Hairpin, Lifetime, Mapping, Measurements, Number,
-        Observation, Reachability, Reachable, Registration,
+        Asterisk, Device, Edge, Gone, Hairpin, Lifetime, Mapper, Mapping, Measurements, Number,
+        Observation, PortMapping, Reachability, Reachable, Registration,
     },
     text::wrap,
 };
@@ -42,6 +42,9 @@ pub(super) fn lines(measured: &Measurements) -> Vec<String> {
     }
     if let Some(seen) = &measured.hairpin {
         rows.push(("hairpin", hairpin(*seen)));
+    }
+    if let Some(seen) = &measured.port_mapping {
+        rows.extend(port_mapping(seen));
     }
     if let Some(device) = &measured.device {
         rows.push(("device", self::device(device)));
@@ -310,9 +313,58 @@ fn hairpin(seen: Hairpin) -> String {
     }
 }
 
+fn port_mapping(seen: &PortMapping) -> Vec<(&'static str, String)> {
+    let spoken: Vec<&str> = [
+        ("UPnP", seen.upnp),
+        ("NAT-PMP", seen.nat_pmp),
+        ("PCP", seen.pcp),
+    ]
+    .into_iter()
+    .filter_map(|(name, is_spoken)| is_spoken.then_some(name))
+    .collect();
+    let router = seen
+        .gateway
+        .map_or_else(|| "the router".into(), |gateway| gateway.to_string());
+    let mut words = match spoken.as_slice() {
+        [] => format!("{router} speaks neither UPnP nor NAT-PMP nor PCP"),
+        spoken => format!("{router} speaks {}", spoken.join(", ")),
+    };
+    if let Some(external) = seen.external_address {
+        words.push_str(", its public address is ");
+        words.push_str(&external.to_string());
+    }
+    let mut rows = vec![("port mapping", words)];
+    rows.extend(seen.protocols.iter().map(|protocol| ("", mapper(protocol))));
+    rows.extend(
+        seen.device
+            .iter()
+            .map(|device| ("", format!("calls itself {device}"))),
+    );
+    rows
+}
+
+fn mapper(protocol: &Mapper) -> String {
+    let name = match protocol.name.as_str() {
+        "upnp" => "UPnP",
+        "nat_pmp" => "NAT-PMP",
+        "pcp" => "PCP",
+        other => other,
+    };
+    let mapping = match (protocol.mapping_made, protocol.mapping_removed) {
+        (true, Some(true)) => "made a mapping for the test and removed it",
+        (true, _) => "made a mapping for the test and did not confirm that it is gone",
+        (false, _) => "made no mapping",
+    };
+    match &protocol.refused {
+        Some(why) => format!("{name} {mapping}: {why}"),
+        None => format!("{name} {mapping}"),
+    }
+}
+
 fn device(device: &Device) -> String {
     let who = match device.by.as_str() {
         "user" => "as you say",
+        "upnp" => "as it says itself over UPnP",
         other => other,
     };
     format!(
