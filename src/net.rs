@@ -1,4 +1,4 @@
-//! Floor 3: UDP sockets, the one event loop, and names.
+//! Floor 3: UDP sockets, the one event loop, names, and the router's port mappings.
 
 pub mod clock;
 pub mod drive;

@@ -91,7 +91,7 @@ fn page() -> String {
 }
 
 /// When the words of the page changed last.
-const DATE: &str = "2026-11-23";
+const DATE: &str = "2026-11-24";
 
 const DESCRIPTION: &[&str] = &[
     "A PBX behind a NAT registers with its IAX2 provider and counts on the NAT to remember it until \

@@ -241,8 +241,13 @@ pub(crate) async fn run(
     let (ended, port_mapping) = tokio::join!(driving, looking);
     let ended = ended?;
     if !matches!(ended, Ended::Event(())) {
-        // The reflector is told, in the one turn that this takes.
+        // The reflector is told, in the one turn that this takes; a binding that was moved takes longer.
         survey.stop(clock::now());
+        let patience = if survey.is_finished() {
+            Duration::ZERO
+        } else {
+            RESTORING
+        };
         drive(
             &mut survey,
             &mut sockets,
@@ -250,7 +255,7 @@ pub(crate) async fn run(
                 SurveyEvent::Finished => ControlFlow::Break(()),
                 _ => ControlFlow::Continue(()),
             },
-            std::future::ready(()),
+            tokio::time::sleep(patience),
         )
         .await?;
     }
@@ -259,6 +264,9 @@ pub(crate) async fn run(
         ..survey.evidence()
     })
 }
+
+/// How long a survey that was stopped may take to move the account's binding back.
+const RESTORING: Duration = Duration::from_secs(3);
 
 /// As many mappings at once as the limit of open files lets this process have, at most `budget`. Retries
 /// on fresh ports may need as many sockets again.

@@ -1,6 +1,9 @@
 //! Asks the router for port mappings, by every protocol that it may speak, on request only: a mapping of
 //! one free UDP port is made for the test and removed again.
 //!
+//! This is no machine of the event loop: `UPnP` goes over HTTP, and what was made has to be removed even
+//! where the rest is stopped.
+//!
 //! The port is bound here while the mapping exists, so that nobody else is reached through it. Where the
 //! removal fails the mapping ends by itself: it is made for a minute, which some routers make two.
 

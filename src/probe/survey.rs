@@ -125,7 +125,8 @@ impl Survey {
         self.stage == Stage::Over
     }
 
-    /// Ends the survey early: what was found stays. A reflector is told to send nothing more.
+    /// Ends the survey early: what was found stays. A reflector is told to send nothing more. Where the
+    /// account's binding was moved, the survey goes on until it is moved back.
     pub fn stop(&mut self, now: Instant) {
         if self.stage == Stage::Over {
             return;
@@ -137,7 +138,11 @@ impl Survey {
                 self.outbox.push_back(transmit);
             }
         }
-        self.finish();
+        if self.owes_binding {
+            self.drain(now);
+        } else {
+            self.finish();
+        }
     }
 
     /// What was found so far.
@@ -406,8 +411,9 @@ impl Survey {
         if self.stage == Stage::Sweep && swept {
             self.restore_binding(now);
         }
-        let reached = self.reaches().all(Reach::is_finished)
-            && self.hairpin.as_ref().is_none_or(Hairpin::is_finished);
+        let reached = self.stopped
+            || (self.reaches().all(Reach::is_finished)
+                && self.hairpin.as_ref().is_none_or(Hairpin::is_finished));
         if self.stage == Stage::Sweep && swept && reached && self.registration_is_over() {
             self.finish();
         }

@@ -112,6 +112,43 @@ fn a_port_that_drifts_shows_the_timer() {
     assert_drift(&site, &registrar, 6.0, 14);
 }
 
+/// A registrar that POKEs the account all the time reaches one socket at a time, and spoils no edge.
+#[test]
+#[ignore = "needs root, ip, nft and the Asterisk that tests/all fetches"]
+fn pokes_of_the_registrar_spoil_nothing() {
+    let drift = "--method drift".to_owned();
+    let sibling = format!("--method sibling --sibling {SIBLING}");
+    for (router, options) in [(random(SHORT), drift), (SHORT, sibling)] {
+        let site = Site::with_sibling([router]);
+        let registrar = Asterisk::registrar(PROVIDER)
+            .qualify("alice", 1000)
+            .start(&site.far());
+        let ended = lifetime(&site, "alice", &format!("{options} --max-lifetime 14s"));
+        let report = ended.report();
+        assert_eq!(
+            edge(&report, "exchange"),
+            (Some(5.0), Some(6.0)),
+            "{options}"
+        );
+        assert_restored(&registrar, &report);
+    }
+}
+
+/// The binding goes back where the measurement is stopped, too.
+#[test]
+#[ignore = "needs root, ip, nft and the Asterisk that tests/all fetches"]
+fn a_measurement_that_is_stopped_restores_the_binding() {
+    let site = Site::with_sibling([Router::masquerade(30, 120)]);
+    let registrar = Asterisk::registrar(PROVIDER).start(&site.far());
+    let options = format!("--method sibling --sibling {SIBLING} --local-port 4569 --timeout 4s");
+    let ended = lifetime(&site, "alice", &options);
+    let report = ended.report();
+    assert_eq!(report["interrupted"], true);
+    assert_eq!(report["measurements"]["lifetime"]["method"], "sibling");
+    assert_eq!(bound_port(&registrar, "alice"), 4569);
+    assert!(ended.took <= Duration::from_secs(8), "{:?}", ended.took);
+}
+
 /// The main job with what the NAT allows: the share of the time in which calls come in.
 #[test]
 #[ignore = "needs root, ip, nft and the Asterisk that tests/all fetches"]
