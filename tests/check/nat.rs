@@ -45,7 +45,9 @@ fn assert_sound(report: &Value) {
     assert_eq!(seen["state"], "registered");
     assert_eq!(seen["auth"], "md5");
     let controls = &report["measurements"]["lifetime"]["controls"];
-    assert_eq!(controls["sent"], controls["received"], "{controls}");
+    // The last one may be under way when the sweep ends.
+    let [sent, received] = ["sent", "received"].map(|key| controls[key].as_u64().unwrap());
+    assert!(received <= sent && sent <= received + 1, "{controls}");
 }
 
 #[test]
