@@ -159,6 +159,10 @@ const fn unfit(why: Inapplicable) -> (&'static str, &'static str) {
             "the NAT keeps the port, so that a mapping that is made anew looks like one that lived",
             "measure with a second address of this host: --method sibling --sibling ADDRESS",
         ),
+        Inapplicable::NotTranslated => (
+            "there is no NAT: no port changes when a firewall forgets a flow",
+            HELPER,
+        ),
         Inapplicable::PortChanged => (
             "the NAT does not keep the port, so that nobody can be seen to be given it",
             "measure by the ports that change: --method drift",

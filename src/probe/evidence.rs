@@ -290,6 +290,8 @@ impl LifetimeMethod {
 pub enum Inapplicable {
     /// The NAT keeps the port, so that a mapping that is made anew looks like one that lived.
     PortKept,
+    /// There is no NAT: no port can tell.
+    NotTranslated,
     /// The NAT does not keep the port, so that nobody can be seen to be given it.
     PortChanged,
     /// The NAT does not keep the port of the second address, or shows it with another public one.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use iax2_natcheck::{
     lab::{
-        nat::{NatConfig, PortAllocation, Timers},
+        nat::{Mapping, NatConfig, PortAllocation, Timers},
         world::World,
     },
     probe::{
@@ -152,6 +152,20 @@ fn a_method_that_does_not_fit_finds_nothing() {
         assert_eq!(edge(&evidence), (None, None), "{method:?}");
         assert_eq!(evidence.inapplicable, Some(why), "{method:?}");
         assert!(took <= seconds(13), "{method:?}: {took:?}");
+    }
+}
+
+/// A firewall has timers too, and shows none of them by its ports.
+#[test]
+fn without_a_nat_no_port_tells() {
+    for method in [Unaided::Drift, Unaided::Sibling] {
+        let firewall = NatConfig {
+            mapping: Mapping::None,
+            ..nat(6, PortAllocation::Preserving)
+        };
+        let (evidence, _) = measured(method, firewall, None, 0.0, 9);
+        assert_eq!(edge(&evidence), (None, None), "{method:?}");
+        assert!(evidence.inapplicable.is_some(), "{method:?}");
     }
 }
 

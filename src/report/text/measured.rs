@@ -261,7 +261,8 @@ fn lifetime(seen: &Lifetime) -> Vec<(&'static str, String)> {
         });
     }
     if let Some(mappings) = seen.mappings {
-        how.push(format!("{mappings} mappings"));
+        let plural = if mappings == 1 { "" } else { "s" };
+        how.push(format!("{mappings} mapping{plural}"));
     }
     if let Some(controls) = seen.controls
         && controls.sent > 0
@@ -367,10 +368,12 @@ fn device(device: &Device) -> String {
         "upnp" => "as it says itself over UPnP",
         other => other,
     };
-    format!(
-        "{} {}, {who}; what is known of it is {}",
-        device.vendor, device.product, device.confidence
-    )
+    let sure = match device.confidence.as_str() {
+        "verified" => "its settings are verified",
+        "secondary" => "its settings are as others report them",
+        _ => "its settings are not verified",
+    };
+    format!("{} {}, {who}; {sure}", device.vendor, device.product)
 }
 
 fn edge(edge: &Edge) -> String {

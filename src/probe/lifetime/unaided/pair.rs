@@ -260,6 +260,10 @@ impl Pair {
 
     /// The first registration is through, seen at `mapped`.
     fn opened_at(&mut self, mapped: MappedAddr, local: LocalAddr) {
+        if mapped.get() == local.get() {
+            self.conclude(Result::Unknown(Inapplicable::NotTranslated));
+            return;
+        }
         let kept = mapped.get().port() == local.get().port();
         match (self.kind, kept) {
             (Kind::Drift, true) => self.conclude(Result::Unknown(Inapplicable::PortKept)),
