@@ -1,8 +1,8 @@
 //! Floor 3: what this host tells about itself and its Asterisk.
 
 pub mod asterisk;
+pub mod gateway;
 pub mod host;
-pub mod route;
 
 use std::{io, path::PathBuf, time::Duration};
 

@@ -20,7 +20,7 @@ use iax2_natcheck::{
         stop::Stopper,
         udp::{Ground, any_towards},
     },
-    os::{host, route},
+    os::{gateway, host},
     probe::{
         evidence::Evidence,
         lifetime::unaided::SIBLINGS,
@@ -235,7 +235,7 @@ pub(crate) async fn run(
         if !args.port_mapping {
             return None;
         }
-        let look = port_mapping::look(route::default_gateway(), rand::random());
+        let look = port_mapping::look(gateway::default_gateway(), rand::random());
         Some(Box::pin(look).await)
     };
     let (ended, port_mapping) = tokio::join!(driving, looking);
