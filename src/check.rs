@@ -4,6 +4,9 @@
 //! picks a side: where the main question stays open, the verdict is *unknown* and a finding says
 //! what would close it.
 
+pub mod audio;
+pub mod callback;
+pub mod calls;
 pub mod devices;
 pub mod drift;
 pub mod finding;
@@ -52,6 +55,8 @@ pub enum Question {
     Lifetime,
     /// Do hosts behind the NAT reach each other by their public addresses? (`nat hairpin`)
     Hairpin,
+    /// Do calls come to their end, and can both sides hear each other? (`call`)
+    Calls,
 }
 
 /// The whole judgement in one word, in the order of its weight.
@@ -80,6 +85,10 @@ pub struct Judgement {
     pub nat: Option<nat_kind::NatKind>,
     /// How often the client registers again, where the refresh is known.
     pub cycle: Option<lifetime::Cycle>,
+    /// What the test calls mean, where some were placed.
+    pub calls: Option<calls::JudgedCalls>,
+    /// What their audio means.
+    pub audio: Option<audio::JudgedAudio>,
     /// The share of the time in which calls can come in, where it could be told.
     pub reachable: Option<lifetime::Reachable>,
     /// The box in front of the PBX, where somebody says which it is.
@@ -101,6 +110,7 @@ pub fn judge(evidence: &Evidence, context: &Context) -> Judgement {
         peer::finding(evidence, context),
         registration::finding(evidence, context),
         lifetime::finding(evidence, context),
+        callback::finding(evidence, context),
     ]
     .into_iter()
     .flatten()
@@ -109,6 +119,15 @@ pub fn judge(evidence: &Evidence, context: &Context) -> Judgement {
         findings.extend(nat_kind::finding(evidence, context));
     }
     findings.extend(drift);
+    for found in calls::findings(evidence, context)
+        .into_iter()
+        .chain(audio::findings(evidence, context))
+    {
+        // What the registration met, the calls meet too.
+        if findings.iter().all(|known| known.id != found.id) {
+            findings.push(found);
+        }
+    }
     findings.extend(open_question::finding(evidence, context, &findings));
     findings.sort_by_key(|found| std::cmp::Reverse(found.severity));
 
@@ -128,6 +147,8 @@ pub fn judge(evidence: &Evidence, context: &Context) -> Judgement {
         findings,
         nat,
         cycle,
+        calls: evidence.calls.as_ref().map(calls::judge),
+        audio: evidence.calls.as_ref().map(audio::judge),
         reachable,
         device: devices::known(evidence, context),
         alike: lifetime.map(devices::with_timers).unwrap_or_default(),

@@ -2,6 +2,7 @@
 //! renders.
 
 pub(crate) mod args;
+pub(crate) mod call;
 pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod demo;
@@ -48,6 +49,7 @@ pub(crate) fn run(cli: &Cli, progress: &Progress) -> Result<u8> {
         Command::Check(args) => check::run(args, common, progress),
         Command::Demo(args) => demo::run(args, common, progress),
         Command::Register(args) => register::run(args, common, progress),
+        Command::Call(args) => call::run(args, common, progress),
         Command::Nat { experiment } => nat::run(experiment, common, progress),
         Command::Serve(args) => serve::run(args, common),
         Command::Report(args) => report::run(args, common),

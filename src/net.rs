@@ -1,5 +1,6 @@
 //! Floor 3: UDP sockets, the one event loop, names, and the router's port mappings.
 
+mod batch;
 pub mod clock;
 pub mod drive;
 pub mod open_files;

@@ -1,6 +1,8 @@
 //! The diagnosis as its user meets it: through the kernel's NAT, with a real Asterisk 16 as the
 //! provider, and in the demonstrations.
 
+#[path = "check/callback.rs"]
+mod callback;
 #[path = "check/contract.rs"]
 mod contract;
 #[path = "check/demo.rs"]

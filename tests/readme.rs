@@ -10,7 +10,10 @@ use std::{
 };
 
 use assert_cmd::cargo::cargo_bin;
-use iax2_natcheck::check::FindingId;
+use iax2_natcheck::{
+    check::FindingId,
+    proto::switchboard::{EXTENSIONS, fault::FAULTS},
+};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -302,4 +305,14 @@ fn the_manual_is_clean() {
         .unwrap();
     assert!(output.status.success());
     assert_eq!(String::from_utf8_lossy(&output.stdout), "");
+}
+
+#[test]
+fn every_extension_and_fault_of_serve_is_explained() {
+    let readme = read("README.md");
+    let extensions = EXTENSIONS.map(|(number, meaning)| format!("| {number} | {meaning} |"));
+    let faults = FAULTS.map(|(name, meaning)| format!("| `{name}` | {meaning} |"));
+    for row in extensions.iter().chain(&faults) {
+        assert!(readme.contains(row.as_str()), "{row}");
+    }
 }

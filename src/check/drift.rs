@@ -22,6 +22,12 @@ struct Change {
     registrations: bool,
 }
 
+/// What was seen of the mapping towards the provider changing, for whoever wonders about lost calls.
+#[must_use]
+pub fn told_of(evidence: &Evidence, provider: PeerAddr) -> Option<String> {
+    changes(evidence, provider).first().map(told)
+}
+
 /// `inconsistent-nat` as critical where the mapping towards the provider changed within a refresh,
 /// else `mapping-changed` where any peer saw two mappings of one socket over time.
 #[must_use]

@@ -25,6 +25,7 @@ pub fn finding(evidence: &Evidence, context: &Context, found: &[Finding]) -> Opt
         Question::Mapping => mapping_open(evidence)?,
         Question::Lifetime => lifetime_open(evidence)?,
         Question::Hairpin => hairpin_open(evidence)?,
+        Question::Calls => calls_open(evidence)?,
     };
     if evidence.interrupted {
         because.insert(0, "the survey was stopped before its end".into());
@@ -222,6 +223,30 @@ fn no_lifetime(evidence: &Evidence) -> (String, String) {
                 .into(),
         ),
     }
+}
+
+/// Calls that ended are the answer; those of an extension that is busy or that nobody answers are none.
+fn calls_open(evidence: &Evidence) -> Option<Parts> {
+    let calls = evidence.calls.as_ref();
+    let answered =
+        calls.is_some_and(|calls| calls.calls.iter().any(|call| call.answered.is_some()));
+    if answered {
+        return None;
+    }
+    let ended = calls.map_or(0, |calls| {
+        let ended = calls.calls.iter().filter(|call| call.ending.is_some());
+        ended.count()
+    });
+    let because = if ended == 0 {
+        "no call came to its end".to_owned()
+    } else {
+        format!("none of {ended} calls was answered: the extension is busy, or nobody is there")
+    };
+    Some((
+        "Whether calls hold and can be heard was not found out",
+        vec![because],
+        vec!["call an extension that answers, best one that echoes".into()],
+    ))
 }
 
 fn registration_open(evidence: &Evidence) -> Option<Parts> {

@@ -2,8 +2,10 @@
 
 use crate::{
     check::{
-        Context, Finding, FindingId, Question, Severity, lifetime::Reachable, nat_kind,
-        registration, seconds,
+        Context, Finding, FindingId, Question, Severity,
+        audio::{self, JudgedAudio},
+        lifetime::Reachable,
+        nat_kind, registration, seconds,
     },
     probe::{
         behaviour::Shape,
@@ -69,6 +71,27 @@ fn consequence(worst: &Finding, reachable: Option<Reachable>) -> String {
                   refresh of 60 s."
                 .into(),
         },
+        FindingId::AutoCongested => {
+            "Calls cannot be placed: the far end does not answer NEW.".into()
+        }
+        FindingId::CallRejected => "Calls cannot be placed: the far end refuses them.".into(),
+        FindingId::SystematicHangups => "Calls end before their time, by rule.".into(),
+        FindingId::RandomRawHangups => "Calls end before their time, by chance.".into(),
+        FindingId::CallLost => "A call ended before its time.".into(),
+        FindingId::CallNotDelivered => {
+            "Calls to this PBX get lost although it counts as registered: one was placed, and did not \
+             arrive."
+                .into()
+        }
+        FindingId::OneWayAudio => "Calls are set up, and somebody hears nothing.".into(),
+        FindingId::TrunkMismatch => {
+            "Calls are set up, and somebody hears nothing once they are trunked.".into()
+        }
+        FindingId::PoorAudio => "Calls are set up, and sound bad.".into(),
+        FindingId::ReorderedPackets => {
+            "Calls are set up, and their audio arrives out of order.".into()
+        }
+        FindingId::DtmfMangled => "Calls are set up, and digits get lost or come twice.".into(),
         FindingId::NotMeasured => format!("{}.", worst.title),
     }
 }
@@ -120,6 +143,13 @@ fn fine(evidence: &Evidence, context: &Context, reachable: Option<Reachable>) ->
                     .into()
             }
             None => "There is no NAT on the way, so there is nothing to lead back.".into(),
+        },
+        Question::Calls => match evidence.calls.as_ref().map(audio::judge) {
+            Some(JudgedAudio {
+                one_way: Some(false),
+                ..
+            }) => "Calls hold to their end, and both sides can hear each other.".into(),
+            _ => "Calls hold to their end; whether both sides hear each other is not known.".into(),
         },
     }
 }

@@ -1,5 +1,6 @@
 //! The command line: every command and every option.
 
+pub(crate) mod call;
 pub(crate) mod provider;
 pub(crate) mod serve;
 mod value;
@@ -9,6 +10,7 @@ use std::{io::IsTerminal, path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+pub(crate) use call::CallArgs;
 pub(crate) use provider::{Method, ProviderArgs};
 pub(crate) use serve::ServeArgs;
 
@@ -48,6 +50,12 @@ pub(crate) enum Command {
         after_help = "Example:\n  iax2-natcheck register iax.example.net --user alice --secret-file secret -v"
     )]
     Register(RegisterArgs),
+    /// Place one live test call, or a burst of them
+    #[command(
+        mut_args(call::of_a_call),
+        after_help = "Example:\n  iax2-natcheck call iax.example.net 600 --user alice --secret-file secret"
+    )]
+    Call(CallArgs),
     /// Run one experiment alone
     #[command(
         arg_required_else_help = false,
@@ -190,6 +198,7 @@ pub(crate) enum Format {
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
+    use iax2_natcheck::proto::switchboard::fault::Fault;
 
     use super::*;
 
@@ -246,7 +255,7 @@ mod tests {
         };
         assert_eq!(args.bind, ["127.0.0.1:4569".parse().unwrap()]);
         let line = "serve --bind 192.0.2.1 --bind [2001:db8::1]:4570 --alternate 192.0.2.2:4571 \
-                    --profile rfc";
+                    --profile rfc --users users.toml --fault drop=2 --fault wrap=full";
         let Command::Serve(args) = parse(line).unwrap().command else {
             panic!("not serve");
         };
@@ -259,6 +268,8 @@ mod tests {
         );
         assert_eq!(args.alternate, "192.0.2.2:4571".parse().ok());
         assert_eq!(args.profile, serve::Profile::Rfc);
+        let faults = [Fault::Drop(2), Fault::Wrap(true)];
+        assert_eq!(args.fault, faults);
     }
 
     #[test]
@@ -282,6 +293,8 @@ mod tests {
             "check host --asterisk --user alice --method qualify",
             "serve --bind example.net",
             "serve --profile yate",
+            "serve --users users.toml --fault thunder",
+            "serve --fault silence",
             "demo one --list",
             "nat",
             "nat weather host",

@@ -7,8 +7,12 @@ use iax2_natcheck::{
     check::Question,
     net::resolve::{Service, Target},
     os::asterisk::{self, RegistryEntry},
-    probe::evidence::{AsteriskEvidence, Evidence},
-    proto::registration::reregister_after,
+    probe::{
+        calls::plan::{CallPlan, CallsConfig},
+        evidence::{AsteriskEvidence, Evidence},
+        survey::CALLS_SOCKET,
+    },
+    proto::{media::directions::FarEnd, registration::reregister_after},
 };
 
 use crate::cli::{
@@ -17,6 +21,10 @@ use crate::cli::{
     runtime::block_on,
     survey::{self, Subject},
 };
+
+/// Calls to the extension that echoes, and how long each talks.
+const ECHO_CALLS: u32 = 3;
+const ECHO_TALK: Duration = Duration::from_secs(3);
 
 /// Runs the whole survey, and reports.
 ///
@@ -54,6 +62,20 @@ pub(crate) fn run(args: &ProviderArgs, common: &Common, progress: &Progress) -> 
         if let Some(sweep) = &mut config.sweep {
             sweep.unaided = survey::unaided(args, credentials.as_ref())?;
         }
+        config.callback.clone_from(&args.callback);
+        config.calls = args.echo.as_ref().map(|number| {
+            Box::new(CallsConfig {
+                number: number.clone(),
+                far_end: FarEnd::Echo,
+                credentials: credentials.clone(),
+                calls: ECHO_CALLS,
+                plan: CallPlan {
+                    talk: ECHO_TALK,
+                    ..CallPlan::default()
+                },
+                ..CallsConfig::new(provider, CALLS_SOCKET, rand::random())
+            })
+        });
         config.credentials = credentials;
         let mut evidence = survey::run(config, args, common, progress).await?;
         evidence.asterisk = asterisk.map(into_evidence);

@@ -89,7 +89,7 @@ fn in_kernel(scenario: &Scenario, common: &Common, progress: &Progress) -> Resul
         let mut stopper = Stopper::new()?;
         let show = |event: &SurveyEvent| survey::show(progress, event, began.elapsed());
         let stop = stopper.wait(common.timeout);
-        Ok(demo::in_kernel(scenario, rand::random(), show, stop).await?)
+        Ok(Box::pin(demo::in_kernel(scenario, rand::random(), show, stop)).await?)
     })
 }
 

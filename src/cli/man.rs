@@ -3,7 +3,11 @@
 use anyhow::Result;
 use clap::{Arg, Command, CommandFactory};
 use clap_mangen::roff::{Roff, bold, italic, roman};
-use iax2_natcheck::{check::FindingId, config::users};
+use iax2_natcheck::{
+    check::FindingId,
+    config::users,
+    proto::switchboard::{EXTENSIONS, fault::FAULTS},
+};
 
 use crate::cli::{
     args::{Cli, provider},
@@ -64,6 +68,19 @@ fn page() -> String {
         roff.control("IP", []);
         roff.text([italic("What to do:")]);
         roff.text([roman(filled(id.remedy()))]);
+    }
+    heading(&mut roff, "EXTENSIONS");
+    paragraphs(&mut roff, CALLS);
+    for (number, meaning) in EXTENSIONS {
+        item(&mut roff, number, &as_sentence(meaning));
+    }
+    heading(&mut roff, "FAULTS");
+    paragraphs(
+        &mut roff,
+        &["What serve does wrong in calls where --fault names it."],
+    );
+    for (name, meaning) in FAULTS {
+        item(&mut roff, name, &as_sentence(meaning));
     }
     heading(&mut roff, "EXAMPLES");
     for (index, (example, words)) in EXAMPLES.iter().enumerate() {
@@ -136,6 +153,14 @@ const STATUS: &[(&str, &str)] = &[
 const FINDINGS: &str = "Each finding has a stable name, the facts it rests on, and what to do. The \
                         worst one gives the verdict: critical before warning before unknown.";
 
+const CALLS: &[&str] = &[
+    "What serve does when one of its accounts calls. Every account is let in as the users file says: \
+     with a call token, a challenge, encryption. µ-law and A-law are played and echoed; another format \
+     that the caller asks for is echoed as it comes. Trunk frames are taken where the account says \
+     trunk = true, and sent once the caller sends them.",
+    "A call ends after 4 h; an address may hold 1024 at once, all together 16384.",
+];
+
 const EXAMPLES: &[(&str, &str)] = &[
     (
         "iax2-natcheck check iax.example.net --user alice --secret-file secret \\\n    \
@@ -160,6 +185,10 @@ const EXAMPLES: &[(&str, &str)] = &[
         "iax2-natcheck devices sonicwall tz",
         "What is known of a box, and where its timers are:",
     ),
+    (
+        "iax2-natcheck call iax.example.net 600 --user alice --secret-file secret --calls 40",
+        "Find out whether calls fail by chance or by rule:",
+    ),
     ("iax2-natcheck demo", "See it at work without a provider:"),
 ];
 
@@ -167,7 +196,7 @@ const FILES: &[&str] = &[
     "A file with a secret holds nothing else; one newline at its end is dropped. Where others may \
      read it, a warning says so.",
     "The users file of serve is TOML, one table an account. An account without a secret and \
-     without a key says auth = [] and registers unchallenged. Paths are relative to the file.",
+     without a key says auth = [], and registers and calls unchallenged. Paths are relative to the file.",
 ];
 
 const ENVIRONMENT: &[&str] = &[
@@ -273,6 +302,15 @@ fn sentence_case(text: &str) -> String {
     letters
         .next()
         .map(|first| first.to_lowercase().chain(letters).collect())
+        .unwrap_or_default()
+}
+
+/// The first letter large, and a full stop.
+fn as_sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    letters
+        .next()
+        .map(|first| first.to_uppercase().chain(letters).chain(['.']).collect())
         .unwrap_or_default()
 }
 

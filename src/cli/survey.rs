@@ -196,11 +196,27 @@ pub(crate) async fn config(args: &ProviderArgs, provider: PeerAddr) -> SurveyCon
 ///
 /// Where no socket can be opened.
 pub(crate) async fn run(
-    mut config: SurveyConfig,
+    config: SurveyConfig,
     args: &ProviderArgs,
     common: &Common,
     progress: &Progress,
 ) -> Result<Evidence> {
+    let (evidence, _) = run_with(config, args, common, progress, |_| {}).await?;
+    Ok(evidence)
+}
+
+/// The same, with each event shown to `tell`; gives what was recorded of a call, too.
+///
+/// # Errors
+///
+/// Where no socket can be opened.
+pub(crate) async fn run_with(
+    mut config: SurveyConfig,
+    args: &ProviderArgs,
+    common: &Common,
+    progress: &Progress,
+    tell: impl Fn(&SurveyEvent),
+) -> Result<(Evidence, Option<Vec<i16>>)> {
     let provider = config.provider;
     if let Some(sweep) = &mut config.sweep {
         sweep.budget = affordable(sweep.budget);
@@ -222,6 +238,7 @@ pub(crate) async fn run(
         &mut sockets,
         |event, now| {
             show(progress, &event, now.saturating_duration_since(began));
+            tell(&event);
             if event == SurveyEvent::Finished {
                 ControlFlow::Break(())
             } else {
@@ -259,10 +276,12 @@ pub(crate) async fn run(
         )
         .await?;
     }
-    Ok(Evidence {
+    let recording = survey.recording().map(<[i16]>::to_vec);
+    let evidence = Evidence {
         port_mapping,
         ..survey.evidence()
-    })
+    };
+    Ok((evidence, recording))
 }
 
 /// How long a survey that was stopped may take to move the account's binding back.
@@ -303,7 +322,11 @@ pub(crate) fn show(progress: &Progress, event: &SurveyEvent, elapsed: Duration) 
         SurveyEvent::Reached | SurveyEvent::Mapped | SurveyEvent::Registration(_) => {
             progress.set("asking the provider", elapsed, None);
         }
-        SurveyEvent::SweepBegun | SurveyEvent::Edge { .. } | SurveyEvent::Finished => {}
+        SurveyEvent::Calls(_) => progress.set("calling", elapsed, None),
+        SurveyEvent::CalledBack
+        | SurveyEvent::SweepBegun
+        | SurveyEvent::Edge { .. }
+        | SurveyEvent::Finished => {}
     }
 }
 

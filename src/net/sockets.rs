@@ -107,6 +107,11 @@ impl Sockets {
             .collect()
     }
 
+    /// Whether these are a server's.
+    pub(super) const fn are_a_servers(&self) -> bool {
+        !self.on_demand
+    }
+
     /// How many datagrams were given up because the host's send buffer stayed full.
     #[must_use]
     pub fn dropped(&self) -> u64 {

@@ -4,7 +4,7 @@
 use std::{net::IpAddr, time::Duration};
 
 use crate::{
-    probe::behaviour::Shape,
+    probe::{behaviour::Shape, callback::CallbackEvidence, calls::evidence::CallsEvidence},
     proto::contract::Unreachable,
     types::{LocalAddr, MappedAddr, PeerAddr},
 };
@@ -28,6 +28,10 @@ pub struct Evidence {
     pub hairpin: Option<HairpinEvidence>,
     /// The protocols by which a host asks its router to map a port.
     pub port_mapping: Option<PortMappingEvidence>,
+    /// Test calls.
+    pub calls: Option<CallsEvidence>,
+    /// A call to the registered socket, late in the interval of registrations.
+    pub callback: Option<CallbackEvidence>,
     /// The survey was stopped before its end (by the user, or by the time limit).
     pub interrupted: bool,
 }

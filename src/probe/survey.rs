@@ -6,6 +6,7 @@
 //! registration is renewed as a PBX would, from its own socket and in its own rhythm, so that a mapping
 //! that changes within a refresh shows in what the registrar sees.
 
+mod calls;
 mod config;
 mod lifetimes;
 mod record;
@@ -19,9 +20,11 @@ use std::{
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
 pub use self::config::{SurveyConfig, SurveyEvent, SweepPlan, UnaidedPlan};
-use self::{record::Record, sweep::Sweep};
+use self::{calls::note_registered, record::Record, sweep::Sweep};
 use crate::{
     probe::{
+        callback::Callback,
+        calls::Calls,
         evidence::{
             Evidence, MappingEvidence, MappingObservation, MappingSource, RegistrationState,
         },
@@ -33,7 +36,7 @@ use crate::{
         contract::{Input, Machine, SocketKey, Transmit, earlier},
         registration::{Outcome, Registration, RegistrationConfig, RegistrationEvent},
     },
-    types::PeerAddr,
+    types::{LocalAddr, PeerAddr},
 };
 
 /// The machine.
@@ -50,6 +53,10 @@ pub struct Survey {
     registered_mapping: Option<Mapping>,
     hairpin: Option<Hairpin>,
     lifetime: Option<Sweep>,
+    calls: Option<Calls>,
+    callback: Option<Callback>,
+    /// What the socket of the calls is bound to, once it is open.
+    calls_local: Option<(SocketKey, LocalAddr)>,
     record: Option<Record>,
     renew: Option<Instant>,
     /// A measurement has moved the account's binding, and it was not yet moved back.
@@ -66,7 +73,7 @@ pub struct Survey {
 enum Stage {
     /// Registration and mapping; POKEs begin here too.
     First,
-    /// Lifetimes, and renewals of the registration.
+    /// Lifetimes, calls, and renewals of the registration.
     Sweep,
     /// Nothing more is sent.
     Over,
@@ -78,7 +85,10 @@ const REACH_SOCKET: SocketKey = SocketKey(1);
 const REFLECTOR_REACH_SOCKET: SocketKey = SocketKey(2);
 const MAPPING_SOCKET: SocketKey = SocketKey(3);
 const CONTROL_SOCKET: SocketKey = SocketKey(4);
-const HAIRPIN_SOCKETS: [SocketKey; 2] = [SocketKey(5), SocketKey(6)];
+/// The socket of the test calls, where the registration has the first one.
+pub const CALLS_SOCKET: SocketKey = SocketKey(5);
+const CALLBACK_SOCKET: SocketKey = SocketKey(6);
+const HAIRPIN_SOCKETS: [SocketKey; 2] = [SocketKey(7), SocketKey(8)];
 const FIRST_LIFETIME_SOCKET: u32 = 16;
 /// How often the mapping is looked at again: more often than any NAT known forgets one.
 const MAPPING_AGAIN: Duration = Duration::from_secs(4);
@@ -103,6 +113,9 @@ impl Survey {
             registered_mapping: None,
             hairpin: None,
             lifetime: None,
+            calls: None,
+            callback: None,
+            calls_local: None,
             record: None,
             renew: None,
             owes_binding: false,
@@ -138,6 +151,10 @@ impl Survey {
                 self.outbox.push_back(transmit);
             }
         }
+        if let Some(calls) = &mut self.calls {
+            calls.stop(now);
+        }
+        self.drain_calls();
         if self.owes_binding {
             self.drain(now);
         } else {
@@ -180,6 +197,8 @@ impl Survey {
             lifetime: self.lifetime.as_ref().and_then(Sweep::evidence),
             hairpin: self.hairpin.as_ref().map(|hairpin| *hairpin.evidence()),
             port_mapping: None,
+            calls: self.calls.as_ref().map(Calls::evidence),
+            callback: self.callback.as_ref().map(|it| it.evidence().clone()),
             interrupted: self.stopped || self.stage != Stage::Over,
         }
     }
@@ -197,6 +216,7 @@ impl Survey {
             let config = ReachConfig::new(peer, REFLECTOR_REACH_SOCKET, self.rng.random());
             self.reflector_reach = Some(Reach::new(config, now));
         }
+        self.begin_callback();
         if self.config.credentials.is_some() {
             self.register(now);
         }
@@ -374,6 +394,7 @@ impl Survey {
                 && let Some(renew) = record.note(&event, now)
             {
                 self.renew = Some(renew);
+                note_registered(self.callback.as_mut(), renew, now);
             }
             if matches!(event, RegistrationEvent::Ended(Outcome::TimedOut { .. })) {
                 again = self.retries < RETRIES && self.is_lossy() && !self.is_registered();
@@ -406,15 +427,18 @@ impl Survey {
         if self.stage == Stage::First && self.is_first_stage_done() {
             self.stage = Stage::Sweep;
             self.begin_sweep(now);
+            self.begin_calls(now);
         }
+        self.drain_calls();
         let swept = self.lifetime.as_ref().is_none_or(Sweep::is_finished);
         if self.stage == Stage::Sweep && swept {
             self.restore_binding(now);
         }
-        let reached = self.stopped
+        let done = self.stopped
             || (self.reaches().all(Reach::is_finished)
-                && self.hairpin.as_ref().is_none_or(Hairpin::is_finished));
-        if self.stage == Stage::Sweep && swept && reached && self.registration_is_over() {
+                && self.hairpin.as_ref().is_none_or(Hairpin::is_finished)
+                && self.calls_are_over());
+        if self.stage == Stage::Sweep && swept && done && self.registration_is_over() {
             self.finish();
         }
     }
@@ -461,6 +485,7 @@ impl Machine for Survey {
             | Input::Datagram { socket, .. }
             | Input::Unreachable { socket, .. } => socket,
         };
+        self.give_to_calls(socket, input, now);
         match socket {
             REGISTRATION_SOCKET => {
                 if let (Input::Opened { local, .. }, Some(record)) = (input, &mut self.record) {
@@ -530,6 +555,7 @@ impl Machine for Survey {
         if let Some(lifetime) = &mut self.lifetime {
             lifetime.handle_timeout(now);
         }
+        self.calls_timeout(now);
         if let (Some(due), Some(lifetime)) = (self.tick, &self.lifetime)
             && due <= now
         {
@@ -571,6 +597,8 @@ impl Machine for Survey {
                 .and_then(Mapping::poll_timeout),
             self.hairpin.as_ref().and_then(Hairpin::poll_timeout),
             self.lifetime.as_ref().and_then(Sweep::poll_timeout),
+            self.calls.as_ref().and_then(Calls::poll_timeout),
+            self.callback.as_ref().and_then(Callback::poll_timeout),
             renew,
             self.tick.map(|due| (due, "tell how far the sweep is")),
         ]

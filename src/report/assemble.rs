@@ -1,6 +1,11 @@
 //! Evidence and judgement become a report.
 
-use std::time::{Duration, SystemTime};
+mod calls;
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, SystemTime},
+};
 
 use crate::{
     check::{self, Judgement},
@@ -20,6 +25,10 @@ use crate::{
     types::{MappedAddr, PeerAddr},
 };
 
+/// Octets of the headers around a UDP payload.
+const IPV4_AND_UDP: u32 = 28;
+const IPV6_AND_UDP: u32 = 48;
+
 /// What a report says besides evidence and judgement.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Frame {
@@ -38,6 +47,10 @@ pub struct Frame {
 /// Writes down what was found and what it means.
 #[must_use]
 pub fn assemble(frame: Frame, evidence: &Evidence, judgement: &Judgement) -> Report {
+    let headers = match frame.provider.address {
+        Some(SocketAddr::V6(_)) => IPV6_AND_UDP,
+        Some(SocketAddr::V4(_)) | None => IPV4_AND_UDP,
+    };
     Report {
         schema_version: SCHEMA_VERSION,
         tool: tool(),
@@ -55,7 +68,7 @@ pub fn assemble(frame: Frame, evidence: &Evidence, judgement: &Judgement) -> Rep
         summary: Some(judgement.summary.clone()),
         interrupted: evidence.interrupted,
         findings: judgement.findings.iter().map(finding).collect(),
-        measurements: measurements(evidence, judgement),
+        measurements: measurements(evidence, judgement, headers),
         unknown: Unknown::new(),
     }
 }
@@ -82,7 +95,7 @@ fn finding(found: &check::Finding) -> Finding {
     }
 }
 
-fn measurements(evidence: &Evidence, judgement: &Judgement) -> Measurements {
+fn measurements(evidence: &Evidence, judgement: &Judgement, headers: u32) -> Measurements {
     let token = evidence
         .registration
         .as_ref()
@@ -109,6 +122,11 @@ fn measurements(evidence: &Evidence, judgement: &Judgement) -> Measurements {
             .lifetime
             .as_ref()
             .map(|seen| lifetime(seen, judgement)),
+        calls: evidence
+            .calls
+            .as_ref()
+            .map(|seen| calls::calls(seen, judgement, headers)),
+        callback: evidence.callback.as_ref().map(calls::callback),
         reachable: judgement.reachable.map(|reachable| Reachable {
             fraction: Some(Number::new(reachable.fraction)),
             open_s: reachable.open.map(Number::seconds),

@@ -3,6 +3,7 @@
 //! These types are the contract; the engine's own may change. What was not measured is absent or
 //! null. Keys this version does not know survive reading and writing again.
 
+pub mod calls;
 mod number;
 mod time;
 
@@ -155,6 +156,12 @@ pub struct Measurements {
     /// How long idle mappings live.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lifetime: Option<Lifetime>,
+    /// Test calls.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calls: Option<calls::Calls>,
+    /// A call to the registered account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub callback: Option<calls::Callback>,
     /// The share of the time in which calls can come in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reachable: Option<Reachable>,

@@ -5,6 +5,13 @@
 
 mod arbitrary;
 mod bad_servers;
+mod call_admission;
+mod call_callback;
+mod call_endurance;
+mod call_extensions;
+mod call_faults;
+mod call_trunk;
+mod exchange;
 mod hairpin;
 mod late_answers;
 mod lifetime;

@@ -78,6 +78,14 @@ pub(crate) struct ProviderArgs {
     /// removed again
     #[arg(long, help_heading = HEADING)]
     pub(crate) port_mapping: bool,
+    /// Place three test calls to this extension, which echoes what it hears
+    #[arg(long, value_name = "EXTENSION", help_heading = HEADING)]
+    pub(crate) echo: Option<String>,
+    /// Shortly before the account registers again, call this extension, which rings the account:
+    /// does the call arrive?
+    #[arg(long, value_name = "EXTENSION", requires = "user", conflicts_with = "asterisk",
+          help_heading = HEADING)]
+    pub(crate) callback: Option<String>,
     /// On the PBX itself: take account, refresh and state from the running Asterisk, and register
     /// nothing
     #[arg(long, conflicts_with_all = ["secret_file", "rsa_key"], help_heading = HEADING)]

@@ -7,7 +7,7 @@ use std::{
 
 use iax2_natcheck::{
     check::devices::{self, Device},
-    wire::iax2::PORT,
+    wire::iax2::{PORT, format::Formats},
 };
 
 /// An address to listen on, port 4569 unless given.
@@ -57,6 +57,44 @@ pub(super) fn refresh(text: &str) -> Result<Duration, &'static str> {
         .ok_or("write whole seconds from 1s to 65535s, such as 60s or 5m")
 }
 
+/// A codec, by the name that Asterisk gives it.
+pub(super) fn codec(text: &str) -> Result<Formats, &'static str> {
+    Formats::from_bits(u64::MAX)
+        .iter()
+        .find(|format| format.name() == Some(text))
+        .ok_or("write the name of a codec, such as ulaw, alaw, gsm or g729")
+}
+
+/// DTMF digits.
+pub(super) fn digits(text: &str) -> Result<String, &'static str> {
+    let fit = |digit: u8| digit.is_ascii_digit() || b"ABCD*#".contains(&digit);
+    if !text.is_empty() && text.len() <= 64 && text.bytes().all(fit) {
+        Ok(text.to_owned())
+    } else {
+        Err("write 1 to 64 of the digits 0 to 9, A to D, * and #")
+    }
+}
+
+/// A rate in bits a second: a number, and kbit or mbit behind it.
+pub(super) fn rate(text: &str) -> Result<u64, &'static str> {
+    let lower = text.to_ascii_lowercase();
+    let (number, factor) = [
+        ("kbit", 1_000),
+        ("mbit", 1_000_000),
+        ("gbit", 1_000_000_000),
+        ("bit", 1),
+    ]
+    .into_iter()
+    .find_map(|(unit, factor)| Some((lower.strip_suffix(unit)?, factor)))
+    .unwrap_or((&lower, 1));
+    number
+        .parse::<u64>()
+        .ok()
+        .and_then(|number| number.checked_mul(factor))
+        .filter(|rate| *rate > 0)
+        .ok_or("write a rate such as 640kbit or 1mbit")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,6 +115,20 @@ mod tests {
         ] {
             assert!(device(text).unwrap_err().contains(expected), "{text}");
         }
+    }
+
+    #[test]
+    fn rates_codecs_and_digits_are_read() {
+        assert_eq!(rate("1mbit"), Ok(1_000_000));
+        assert_eq!(rate("640kbit"), Ok(640_000));
+        assert_eq!(rate("9600"), Ok(9600));
+        for text in ["", "fast", "-1mbit", "0", "99999999999999gbit"] {
+            assert!(rate(text).is_err(), "{text}");
+        }
+        assert_eq!(codec("alaw"), Ok(Formats::ALAW));
+        assert!(codec("mp3").is_err());
+        assert_eq!(digits("12#*D").as_deref(), Ok("12#*D"));
+        assert!(digits("12a").is_err());
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::{
     probe::{
         behaviour::Shape,
+        calls::plan::{CallsConfig, CallsEvent},
         lifetime::{LifetimeProgress, unaided::Unaided},
     },
     proto::{auth::Credentials, registration::RegistrationEvent, reliable::RetryPolicy},
@@ -37,6 +38,10 @@ pub struct SurveyConfig {
     pub hairpin: bool,
     /// The lifetimes to measure; `None`: none.
     pub sweep: Option<SweepPlan>,
+    /// The test calls to place; `None`: none.
+    pub calls: Option<Box<CallsConfig>>,
+    /// The extension that rings the account, to be called late in the interval of registrations.
+    pub callback: Option<String>,
     /// When frames of the registration are sent again.
     pub retry: RetryPolicy,
     /// Seed of everything random.
@@ -59,6 +64,8 @@ impl SurveyConfig {
             mapping: true,
             hairpin: false,
             sweep: Some(SweepPlan::default()),
+            calls: None,
+            callback: None,
             retry: RetryPolicy::QUICK,
             seed,
         }
@@ -122,6 +129,10 @@ pub enum SurveyEvent {
         /// The shortest that was not.
         dead: Option<Duration>,
     },
+    /// Something of the test calls happened.
+    Calls(CallsEvent),
+    /// The call to the registered socket arrived or did not.
+    CalledBack,
     /// Everything is done.
     Finished,
 }

@@ -7,7 +7,7 @@ use crate::report::{
         Asterisk, Device, Edge, Gone, Hairpin, Lifetime, Mapper, Mapping, Measurements, Number,
         Observation, PortMapping, Reachability, Reachable, Registration,
     },
-    text::wrap,
+    text::{calls, wrap},
 };
 
 /// What was measured, in the order of the report.
@@ -36,6 +36,12 @@ pub(super) fn lines(measured: &Measurements) -> Vec<String> {
     }
     if let Some(seen) = &measured.lifetime {
         rows.extend(lifetime(seen));
+    }
+    if let Some(seen) = &measured.calls {
+        rows.extend(calls::rows(seen));
+    }
+    if let Some(seen) = &measured.callback {
+        rows.push(("callback", calls::callback(seen)));
     }
     if let Some(reachable) = &measured.reachable {
         rows.push(("reachable", share(reachable)));

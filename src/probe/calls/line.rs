@@ -1,0 +1,340 @@
+//! One call of a test, from NEW to its end.
+
+use std::time::{Duration, Instant};
+
+use super::{
+    evidence::CallRecord,
+    plan::{CallPlan, Milestone},
+    talk::Talk,
+};
+use crate::{
+    proto::{
+        call::{Call, CallEvent, Ending, Reason, Side, Stage},
+        contract::earlier,
+    },
+    wire::iax2::{cause::Cause, command::Control},
+};
+
+/// How long the tail of an echo is listened to, at least, after the last block was sent.
+const TAIL: Duration = Duration::from_millis(500);
+/// How long the far end's last receiver report is waited for.
+const REPORT: Duration = Duration::from_secs(1);
+/// A digit lasts so long, and so long is the pause before the next (Q.24 asks for 40 ms of both).
+const DIGIT: Duration = Duration::from_millis(100);
+/// Texts kept of one call.
+const MAX_TEXTS: usize = 8;
+/// Digits kept of one call.
+const MAX_DIGITS: usize = 256;
+/// Round trips kept of one call.
+const MAX_ROUND_TRIPS: usize = 1024;
+/// Kinds of progress kept of one call.
+const MAX_PROGRESS: usize = 16;
+
+/// One call under way.
+#[derive(Debug)]
+pub(super) struct Line {
+    pub(super) call: Call,
+    pub(super) record: CallRecord,
+    plan: CallPlan,
+    placed: Instant,
+    phase: Phase,
+    pub(super) talk: Option<Talk>,
+    seed: u64,
+    /// Our audio waits for the shared clock of the trunk.
+    grid: Option<Instant>,
+    digits: Digits,
+}
+
+/// What the call is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// From NEW to ACCEPT, and while it rings.
+    SetUp { ring_until: Option<Instant> },
+    /// Both talk.
+    Talking { until: Instant },
+    /// We are silent, and listen to what is still on its way.
+    Tail { until: Instant },
+    /// The far end was asked what it received.
+    Reporting { until: Instant },
+    /// HANGUP is out, or came.
+    Closing,
+}
+
+/// Digits to send.
+#[derive(Debug)]
+struct Digits {
+    left: std::collections::VecDeque<u8>,
+    down: Option<u8>,
+    due: Option<Instant>,
+}
+
+impl Line {
+    /// Follows a call that has just been dialled, at `since` the beginning of the survey.
+    pub(super) fn new(
+        call: Call,
+        plan: CallPlan,
+        trunked: bool,
+        grid: Option<Instant>,
+        since: Duration,
+        seed: u64,
+        now: Instant,
+    ) -> Self {
+        let digits = Digits {
+            left: plan.digits.iter().copied().collect(),
+            down: None,
+            due: None,
+        };
+        let mut line = Self {
+            call,
+            record: CallRecord {
+                placed: since,
+                trunked,
+                ..CallRecord::default()
+            },
+            plan,
+            placed: now,
+            phase: Phase::SetUp { ring_until: None },
+            talk: None,
+            seed,
+            grid,
+            digits,
+        };
+        line.call.set_trunked(trunked);
+        line
+    }
+
+    /// Whether nothing more comes of it.
+    pub(super) fn is_over(&self) -> bool {
+        self.call.stage() == Stage::Over
+    }
+
+    /// Whether audio is being exchanged as planned.
+    pub(super) const fn is_talking(&self) -> bool {
+        matches!(self.phase, Phase::Talking { .. })
+    }
+
+    /// What is known so far.
+    pub(super) fn record(&self) -> CallRecord {
+        CallRecord {
+            counts: self.call.counts(),
+            encrypted: self.call.is_encrypted(),
+            audio: self.talk.as_ref().map(Talk::evidence),
+            ..self.record.clone()
+        }
+    }
+
+    /// Ends it before its time, as somebody who hangs up.
+    pub(super) fn stop(&mut self, now: Instant) {
+        self.phase = Phase::Closing;
+        self.call.hang_up(Reason::code(Cause::Normal.get()), now);
+    }
+
+    /// Takes what the call reports; milestones go to `tell`.
+    pub(super) fn drain(&mut self, now: Instant, mut tell: impl FnMut(Milestone)) {
+        while let Some(event) = self.call.poll_event() {
+            self.take(event, now, &mut tell);
+        }
+    }
+
+    fn take(&mut self, event: CallEvent, now: Instant, tell: &mut impl FnMut(Milestone)) {
+        let since = now.saturating_duration_since(self.placed);
+        match event {
+            CallEvent::TokenReceived => self.record.token = true,
+            CallEvent::Challenged { method, .. } => self.record.method = Some(method),
+            CallEvent::Accepted { format } => {
+                self.record.accepted = Some(since);
+                self.record.format = Some(format);
+                self.record.round_trips.extend(self.call.round_trip());
+                self.phase = Phase::SetUp {
+                    ring_until: Some(now + self.plan.ring),
+                };
+                tell(Milestone::Accepted(format));
+            }
+            CallEvent::Progress(control) => self.take_progress(control, since, now, tell),
+            CallEvent::Audio(audio) => {
+                self.record.carriers.count(audio.carrier);
+                if let Some(talk) = &mut self.talk {
+                    talk.hear(&audio, now);
+                }
+            }
+            CallEvent::Dtmf { digit, ended: true } => {
+                if self.record.digits_received.len() < MAX_DIGITS {
+                    self.record.digits_received.push(digit);
+                }
+            }
+            CallEvent::Text(text) => {
+                if self.record.texts.len() < MAX_TEXTS {
+                    self.record.texts.push(text);
+                }
+            }
+            CallEvent::Pong { round_trip, report } => {
+                if self.record.round_trips.len() < MAX_ROUND_TRIPS {
+                    self.record.round_trips.extend(round_trip);
+                }
+                self.record.report = report.or(self.record.report);
+                if matches!(self.phase, Phase::Reporting { .. }) {
+                    self.say_goodbye(now);
+                }
+            }
+            CallEvent::Lag(lag) => {
+                if self.record.lags.len() < MAX_ROUND_TRIPS {
+                    self.record.lags.push(lag);
+                }
+            }
+            CallEvent::KeyRotated => self.record.keys += 1,
+            CallEvent::Ended(ending) => self.end(ending, since),
+            CallEvent::Proof(_)
+            | CallEvent::Dtmf { .. }
+            | CallEvent::Quelched(_)
+            | CallEvent::TransferDeclined
+            | CallEvent::Unsupported(_) => {}
+        }
+    }
+
+    fn take_progress(
+        &mut self,
+        control: Control,
+        since: Duration,
+        now: Instant,
+        tell: &mut impl FnMut(Milestone),
+    ) {
+        if !self.record.progress.contains(&control) && self.record.progress.len() < MAX_PROGRESS {
+            self.record.progress.push(control);
+            if control == Control::Ringing {
+                tell(Milestone::Ringing);
+            }
+        }
+        match control {
+            Control::Answer => {
+                self.record.answered = Some(since);
+                self.phase = Phase::Talking {
+                    until: now + self.plan.talk,
+                };
+                self.digits.due = Some(now + DIGIT);
+                if let Some(format) = self.call.format() {
+                    let begin = self.grid.unwrap_or(now);
+                    self.talk = Some(Talk::new(format, self.seed, self.plan.record, begin, now));
+                }
+                tell(Milestone::Answered);
+            }
+            Control::Busy | Control::Congestion if self.record.answered.is_none() => {
+                self.phase = Phase::Closing;
+                let cause = if control == Control::Busy {
+                    Cause::Busy
+                } else {
+                    Cause::SwitchCongestion
+                };
+                self.call.hang_up(Reason::code(cause.get()), now);
+            }
+            _ => {}
+        }
+    }
+
+    fn end(&mut self, ending: Ending, since: Duration) {
+        self.record.ended = Some(since);
+        self.record.completed = match &ending {
+            Ending::HungUp {
+                by: Side::Us,
+                acknowledged,
+                ..
+            } => *acknowledged && self.record.answered.is_some(),
+            // The callee ended an answered call and says that this is normal.
+            Ending::HungUp {
+                by: Side::Peer,
+                cause,
+                ..
+            } => self.record.answered.is_some() && cause.code == Some(Cause::Normal.get()),
+            _ => false,
+        };
+        self.record.ending = Some(ending);
+        self.phase = Phase::Closing;
+    }
+
+    /// Lets time pass.
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        self.call.handle_timeout(now);
+        if self.is_over() {
+            return;
+        }
+        if self.is_talking() {
+            if let Some(talk) = &mut self.talk {
+                talk.speak(&mut self.call, now);
+            }
+            self.dial_digits(now);
+        }
+        match self.phase {
+            Phase::SetUp {
+                ring_until: Some(until),
+            } if until <= now => {
+                self.phase = Phase::Closing;
+                self.call.hang_up(Reason::code(Cause::NoAnswer.get()), now);
+            }
+            Phase::Talking { until } if until <= now && self.digits.is_done() => {
+                let echo = self.talk.as_ref().and_then(Talk::longest_echo);
+                self.phase = Phase::Tail {
+                    until: now + TAIL.max(echo.unwrap_or_default() * 2),
+                };
+            }
+            Phase::Tail { until } if until <= now => {
+                self.call.ping(now);
+                self.phase = Phase::Reporting {
+                    until: now + REPORT,
+                };
+            }
+            Phase::Reporting { until } if until <= now => self.say_goodbye(now),
+            Phase::SetUp { .. }
+            | Phase::Talking { .. }
+            | Phase::Tail { .. }
+            | Phase::Reporting { .. }
+            | Phase::Closing => {}
+        }
+    }
+
+    fn say_goodbye(&mut self, now: Instant) {
+        self.phase = Phase::Closing;
+        self.call.hang_up(Reason::code(Cause::Normal.get()), now);
+    }
+
+    fn dial_digits(&mut self, now: Instant) {
+        if self.digits.due.is_none_or(|due| due > now) {
+            return;
+        }
+        if let Some(digit) = self.digits.down.take() {
+            self.call.send_digit(digit, true, now);
+            self.record.digits_sent.push(digit);
+        } else {
+            self.digits.down = self.digits.left.pop_front();
+            if let Some(digit) = self.digits.down {
+                self.call.send_digit(digit, false, now);
+            }
+        }
+        self.digits.due = (!self.digits.is_done()).then_some(now + DIGIT);
+    }
+
+    /// The next deadline.
+    pub(super) fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
+        let phase = match self.phase {
+            Phase::SetUp { ring_until } => ring_until.map(|until| (until, "let it ring")),
+            Phase::Talking { until } => {
+                let until = self.digits.is_done().then_some(until);
+                let talk = self.talk.as_ref().map(Talk::next);
+                until
+                    .into_iter()
+                    .chain(talk)
+                    .chain(self.digits.due)
+                    .min()
+                    .map(|due| (due, "talk"))
+            }
+            Phase::Tail { until } => Some((until, "listen to the end of the echo")),
+            Phase::Reporting { until } => Some((until, "wait for the last report")),
+            Phase::Closing => None,
+        };
+        earlier(phase, self.call.poll_timeout())
+    }
+}
+
+impl Digits {
+    fn is_done(&self) -> bool {
+        self.left.is_empty() && self.down.is_none()
+    }
+}
