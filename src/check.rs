@@ -7,6 +7,7 @@
 pub mod audio;
 pub mod callback;
 pub mod calls;
+pub mod devices;
 pub mod drift;
 pub mod finding;
 pub mod lifetime;
@@ -14,6 +15,7 @@ pub mod nat_kind;
 pub mod open_question;
 pub mod peer;
 pub mod registration;
+mod remedies;
 mod sentence;
 
 #[cfg(test)]
@@ -36,6 +38,8 @@ pub struct Context {
     pub credentials: bool,
     /// The refresh the user told us to judge with, instead of the granted one.
     pub refresh: Option<Duration>,
+    /// The box in front of the PBX, as the user names it.
+    pub device: Option<&'static devices::Device>,
 }
 
 /// The question a command exists to answer. The verdict is *unknown* while it stays open.
@@ -49,6 +53,8 @@ pub enum Question {
     Mapping,
     /// How long does an idle mapping live? (`nat lifetime`)
     Lifetime,
+    /// Do hosts behind the NAT reach each other by their public addresses? (`nat hairpin`)
+    Hairpin,
     /// Do calls come to their end, and can both sides hear each other? (`call`)
     Calls,
 }
@@ -85,6 +91,10 @@ pub struct Judgement {
     pub audio: Option<audio::JudgedAudio>,
     /// The share of the time in which calls can come in, where it could be told.
     pub reachable: Option<lifetime::Reachable>,
+    /// The box in front of the PBX, where somebody says which it is.
+    pub device: Option<devices::Known>,
+    /// The boxes that keep the timers that were measured, unless changed.
+    pub alike: Vec<&'static devices::Device>,
 }
 
 /// Judges what a survey found.
@@ -94,6 +104,7 @@ pub fn judge(evidence: &Evidence, context: &Context) -> Judgement {
     let cycle = lifetime::cycle(evidence, context);
     let reachable = lifetime::reachable(evidence, cycle);
     let drift = drift::finding(evidence, context);
+    let lifetime = evidence.lifetime.as_ref();
 
     let mut findings: Vec<Finding> = [
         peer::finding(evidence, context),
@@ -105,7 +116,7 @@ pub fn judge(evidence: &Evidence, context: &Context) -> Judgement {
     .flatten()
     .collect();
     if drift.as_ref().map(|found| found.id) != Some(FindingId::InconsistentNat) {
-        findings.extend(nat_kind::finding(evidence));
+        findings.extend(nat_kind::finding(evidence, context));
     }
     findings.extend(drift);
     for found in calls::findings(evidence, context)
@@ -139,6 +150,8 @@ pub fn judge(evidence: &Evidence, context: &Context) -> Judgement {
         calls: evidence.calls.as_ref().map(calls::judge),
         audio: evidence.calls.as_ref().map(audio::judge),
         reachable,
+        device: devices::known(evidence, context),
+        alike: lifetime.map(devices::with_timers).unwrap_or_default(),
     }
 }
 
@@ -186,6 +199,7 @@ mod tests {
             Question::Registration,
             Question::Mapping,
             Question::Lifetime,
+            Question::Hairpin,
         ] {
             let context = Context {
                 question,

@@ -6,6 +6,7 @@ pub(crate) mod call;
 pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod demo;
+pub(crate) mod devices;
 pub(crate) mod exit;
 pub(crate) mod logging;
 pub(crate) mod man;
@@ -52,6 +53,7 @@ pub(crate) fn run(cli: &Cli, progress: &Progress) -> Result<u8> {
         Command::Nat { experiment } => nat::run(experiment, common, progress),
         Command::Serve(args) => serve::run(args, common),
         Command::Report(args) => report::run(args, common),
+        Command::Devices(args) => devices::run(args, common),
         Command::Man => man::run(),
         Command::Completions(args) => completions::run(args),
     }

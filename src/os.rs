@@ -1,6 +1,7 @@
 //! Floor 3: what this host tells about itself and its Asterisk.
 
 pub mod asterisk;
+pub mod gateway;
 pub mod host;
 
 use std::{io, path::PathBuf, time::Duration};

@@ -4,6 +4,7 @@ pub mod behaviour;
 pub mod callback;
 pub mod calls;
 pub mod evidence;
+pub mod hairpin;
 pub mod lifetime;
 pub mod mapping;
 pub mod message;

@@ -9,9 +9,15 @@ mod contract;
 mod demo;
 #[path = "check/endings.rs"]
 mod endings;
+#[path = "check/hairpin.rs"]
+mod hairpin;
 #[path = "check/nat.rs"]
 mod nat;
 #[path = "check/pbx.rs"]
 mod pbx;
+#[path = "check/port_mapping.rs"]
+mod port_mapping;
 #[path = "support/support.rs"]
 mod support;
+#[path = "check/unaided.rs"]
+mod unaided;

@@ -8,7 +8,7 @@ use crate::{
         nat_kind::{self, Behaviour},
         registration, seconds,
     },
-    probe::evidence::{Evidence, RegistrationState},
+    probe::evidence::{Evidence, Inapplicable, RegistrationState},
 };
 
 /// `not-measured`: the main question stays open. Nothing is added where a critical finding explains
@@ -26,6 +26,7 @@ pub fn finding(evidence: &Evidence, context: &Context, found: &[Finding]) -> Opt
         Question::Registration => registration_open(evidence)?,
         Question::Mapping => mapping_open(evidence)?,
         Question::Lifetime => lifetime_open(evidence)?,
+        Question::Hairpin => hairpin_open(evidence)?,
         Question::Calls => calls_open(evidence)?,
     };
     if evidence.interrupted {
@@ -128,7 +129,10 @@ fn unclear(evidence: &Evidence) -> (String, String) {
     let refused = lifetime
         .map(|lifetime| lifetime.refused)
         .unwrap_or_default();
-    if refused.quota > 0 {
+    if let Some(why) = lifetime.and_then(|lifetime| lifetime.inapplicable) {
+        let (fact, remedy) = unfit(why);
+        (fact.into(), remedy.into())
+    } else if refused.quota > 0 {
         (
             format!(
                 "the reflector refuses more mappings from this address ({} refused)",
@@ -150,6 +154,55 @@ fn unclear(evidence: &Evidence) -> (String, String) {
     }
 }
 
+/// Why a method that asks the registrar alone found nothing, and what may.
+const fn unfit(why: Inapplicable) -> (&'static str, &'static str) {
+    const HELPER: &str = "name a host that runs iax2-natcheck serve: --reflector HOST";
+    match why {
+        Inapplicable::PortKept => (
+            "the NAT keeps the port, so that a mapping that is made anew looks like one that lived",
+            "measure with a second address of this host: --method sibling --sibling ADDRESS",
+        ),
+        Inapplicable::NotTranslated => (
+            "there is no NAT: no port changes when a firewall forgets a flow",
+            HELPER,
+        ),
+        Inapplicable::PortChanged => (
+            "the NAT does not keep the port, so that nobody can be seen to be given it",
+            "measure by the ports that change: --method drift",
+        ),
+        Inapplicable::SiblingMoved => (
+            "the NAT does not keep the port of the second address even where it is free",
+            HELPER,
+        ),
+        Inapplicable::NoApparentAddress => {
+            ("the registrar does not tell which address it sees", HELPER)
+        }
+        Inapplicable::NotRegistered => (
+            "the registrar did not take the registrations that this takes",
+            "check the account with `iax2-natcheck register`, or ask the provider for its limits",
+        ),
+        Inapplicable::NoToken => ("the registrar asks for no call token", HELPER),
+        Inapplicable::Disturbed => (
+            "packets that nobody asked for came on the mappings that were to be left alone, or this host was \
+             too busy",
+            AGAIN,
+        ),
+        Inapplicable::NoChange => (
+            "the port never changed: the mapping outlives every idle time that was tried, or the NAT gives \
+             the same port again",
+            HELPER,
+        ),
+        Inapplicable::NeverAlive => (
+            "the port changed however short the idle time was, so that no timer shows",
+            HELPER,
+        ),
+        Inapplicable::Silent => (
+            "no POKE of the registrar came through, which proves nothing: it may send none",
+            "ask the provider for qualify=yes on the account, or try --method auto",
+        ),
+    }
+}
+
 /// Why no lifetime was measured, and what would measure it.
 fn no_lifetime(evidence: &Evidence) -> (String, String) {
     match &evidence.reflector {
@@ -168,7 +221,7 @@ fn no_lifetime(evidence: &Evidence) -> (String, String) {
              other one was there"
                 .into(),
             "name a host that runs iax2-natcheck serve: --reflector HOST; or an RFC 5780 server: \
-             --stun HOST"
+             --stun HOST; or let the registrar alone tell: --method auto"
                 .into(),
         ),
     }
@@ -257,6 +310,19 @@ fn mapping_open(evidence: &Evidence) -> Option<Parts> {
             "or a reflector with two addresses: iax2-natcheck serve --bind A:P --alternate B:Q"
                 .into(),
         ],
+    ))
+}
+
+fn hairpin_open(evidence: &Evidence) -> Option<Parts> {
+    let seen = evidence.hairpin.unwrap_or_default();
+    // Without a NAT there is nothing to find out.
+    if seen.supported.is_some() || seen.translated == Some(false) {
+        return None;
+    }
+    Some((
+        "Whether hosts behind the NAT reach each other by their public addresses was not found out",
+        vec!["nobody outside told the public addresses of the two sockets".into()],
+        vec!["name a host that tells: --reflector HOST, or --stun HOST".into()],
     ))
 }
 

@@ -143,6 +143,15 @@ fn fine(evidence: &Evidence, context: &Context, reachable: Option<Reachable>) ->
                 .into(),
         },
         Question::Lifetime => lifetimes(evidence),
+        Question::Hairpin => match evidence.hairpin.and_then(|hairpin| hairpin.supported) {
+            Some(true) => "Hosts behind the NAT reach each other by their public addresses.".into(),
+            Some(false) => {
+                "Hosts behind the NAT do not reach each other by their public addresses; \
+                            phones and PBXs there have to use private ones."
+                    .into()
+            }
+            None => "There is no NAT on the way, so there is nothing to lead back.".into(),
+        },
         Question::Calls => match evidence.calls.as_ref().map(audio::judge) {
             Some(JudgedAudio {
                 one_way: Some(false),

@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 pub(crate) use call::CallArgs;
-pub(crate) use provider::ProviderArgs;
+pub(crate) use provider::{Method, ProviderArgs};
 pub(crate) use serve::ServeArgs;
 
 /// Diagnose the NAT between an IAX2 PBX and its provider.
@@ -73,6 +73,9 @@ pub(crate) enum Command {
     /// Render a saved JSON report again
     #[command(after_help = "Example:\n  iax2-natcheck report yesterday.json --format nagios")]
     Report(ReportArgs),
+    /// Show what is known of NAT devices: timers, what to change, and where
+    #[command(after_help = "Example:\n  iax2-natcheck devices sonicwall tz")]
+    Devices(DevicesArgs),
     /// Print the manual page
     #[command(after_help = "Example:\n  iax2-natcheck man > iax2-natcheck.1")]
     Man,
@@ -94,6 +97,11 @@ pub(crate) enum NatCommand {
         after_help = "Example:\n  iax2-natcheck nat lifetime iax.example.net --reflector probe.example.org"
     )]
     Lifetime(ProviderArgs),
+    /// Whether hosts behind the NAT reach each other by their public addresses
+    #[command(
+        after_help = "Example:\n  iax2-natcheck nat hairpin iax.example.net --stun stun.example.org"
+    )]
+    Hairpin(ProviderArgs),
 }
 
 /// `demo`.
@@ -121,6 +129,13 @@ pub(crate) struct RegisterArgs {
 pub(crate) struct ReportArgs {
     /// The report, as --json wrote it; `-` is stdin
     pub(crate) file: PathBuf,
+}
+
+/// `devices`.
+#[derive(Debug, Args)]
+pub(crate) struct DevicesArgs {
+    /// Words of its name, or its timers as in 30/120; all devices unless given
+    pub(crate) words: Vec<String>,
 }
 
 /// `completions`.
@@ -272,6 +287,10 @@ mod tests {
             "check host --bind example.net",
             "nat mapping --sockets 4",
             "check host --asterisk --secret-file secret",
+            "check host --method drift",
+            "check host --user alice --method guess",
+            "check host --user alice --sibling 192.168.1.11",
+            "check host --asterisk --user alice --method qualify",
             "serve --bind example.net",
             "serve --profile yate",
             "serve --users users.toml --fault thunder",

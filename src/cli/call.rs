@@ -55,6 +55,7 @@ pub(crate) fn run(args: &CallArgs, common: &Common, progress: &Progress) -> Resu
         let provider = survey::address(target, Service::IAX2, provider_args.bind).await?;
         let mut config = survey::config(provider_args, provider).await;
         config.sweep = None;
+        config.hairpin = false;
         config.calls = Some(Box::new(CallsConfig {
             number: args.extension.clone(),
             far_end: match args.expect {
@@ -93,6 +94,7 @@ pub(crate) fn run(args: &CallArgs, common: &Common, progress: &Progress) -> Resu
             provider,
             user: credentials.map(|credentials| credentials.user),
             refresh: None,
+            device: provider_args.device,
             registers: false,
             started_at,
         };

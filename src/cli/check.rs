@@ -59,6 +59,9 @@ pub(crate) fn run(args: &ProviderArgs, common: &Common, progress: &Progress) -> 
             survey::warn_of_moving(&credentials.user, common, progress);
         }
         let mut config = survey::config(args, provider).await;
+        if let Some(sweep) = &mut config.sweep {
+            sweep.unaided = survey::unaided(args, credentials.as_ref())?;
+        }
         config.callback.clone_from(&args.callback);
         config.calls = args.echo.as_ref().map(|number| {
             Box::new(CallsConfig {
@@ -84,6 +87,7 @@ pub(crate) fn run(args: &ProviderArgs, common: &Common, progress: &Progress) -> 
             provider,
             user: user.clone(),
             refresh: args.refresh,
+            device: args.device,
             registers,
             started_at,
         };

@@ -122,6 +122,16 @@ const DESCRIPTION: &[&str] = &[
      Where the NAT then proves to forget an exchange before 50 s, which is what the 60 s of \
      Asterisk's default make, that is reported as a warning which names this assumption; \
      otherwise the verdict is unknown. --refresh settles it.",
+    "Where nobody outside helps, --method times mappings with the registrar alone. It registers again \
+     and again from ports of its own, which moves the account's binding, and at the end once more \
+     from the first port. drift works with a NAT that draws ports, sibling (with --sibling) with one \
+     that keeps them; qualify gives a lower bound where the registrar sends POKEs; token needs no \
+     secret and finds timers up to 9 s. What is inferred from ports is told as such.",
+    "Some things are done on request only, because they may disturb: --hairpin sends packets to the \
+     own public address, and --port-mapping has the router map a free port by UPnP, NAT-PMP and PCP \
+     and removes each mapping again.",
+    "Advice names settings of Linux unless the box is known: --device names it, by words that the \
+     command devices shows, or --port-mapping hears it from the box. What of a box is not verified is told as such.",
     "Registering with the PBX's own account from here moves the account's binding to this host \
      until the PBX registers again. Use an account of its own where there is one.",
 ];
@@ -170,6 +180,10 @@ const EXAMPLES: &[(&str, &str)] = &[
         "iax2-natcheck serve --bind 198.51.100.7 --alternate 198.51.100.8:4570 \\\n    \
          --users users.toml",
         "Be the reflector, with a second address for mapping tests:",
+    ),
+    (
+        "iax2-natcheck devices sonicwall tz",
+        "What is known of a box, and where its timers are:",
     ),
     (
         "iax2-natcheck call iax.example.net 600 --user alice --secret-file secret --calls 40",

@@ -158,6 +158,11 @@ impl Socket {
         UdpSocket::from_std(socket).map(Self)
     }
 
+    /// The port that it is bound to.
+    pub(super) fn port(&self) -> Option<u16> {
+        self.0.local_addr().ok().map(|local| local.port())
+    }
+
     /// Waits until a datagram or an error is there.
     pub(super) async fn ready(&self) -> io::Result<()> {
         self.0

@@ -13,13 +13,14 @@ use crate::{
         behaviour::Shape,
         evidence::{
             AsteriskEvidence, Evidence, LifetimeEvidence, MappingEvidence, MappingSource,
-            ReachEvidence, RegistrationEvidence, RegistrationState, ShapeLifetime,
+            PortMappingEvidence, ReachEvidence, RegistrationEvidence, RegistrationState, Removal,
+            ShapeLifetime,
         },
     },
     report::model::{
-        Asterisk, Controls, Edge, Finding, Gone, Host, Lifetime, Mapping, Measurements, Number,
-        Observation, Provider, Reachability, Reachable, Registration, Report, SCHEMA_VERSION,
-        Severity, Spread, Time, Tool, Unknown, Verdict,
+        Asterisk, Controls, Device, Edge, Finding, Gone, Hairpin, Host, Lifetime, Mapper, Mapping,
+        Measurements, Number, Observation, PortMapping, Provider, Reachability, Reachable,
+        Registration, Report, SCHEMA_VERSION, Severity, Spread, Time, Tool, Unknown, Verdict,
     },
     types::{MappedAddr, PeerAddr},
 };
@@ -52,10 +53,7 @@ pub fn assemble(frame: Frame, evidence: &Evidence, judgement: &Judgement) -> Rep
     };
     Report {
         schema_version: SCHEMA_VERSION,
-        tool: Tool {
-            name: env!("CARGO_PKG_NAME").into(),
-            version: env!("CARGO_PKG_VERSION").into(),
-        },
+        tool: tool(),
         command: frame.command,
         started_at: Time(frame.started_at),
         finished_at: Time(frame.finished_at),
@@ -72,6 +70,14 @@ pub fn assemble(frame: Frame, evidence: &Evidence, judgement: &Judgement) -> Rep
         findings: judgement.findings.iter().map(finding).collect(),
         measurements: measurements(evidence, judgement, headers),
         unknown: Unknown::new(),
+    }
+}
+
+/// This program.
+pub(super) fn tool() -> Tool {
+    Tool {
+        name: env!("CARGO_PKG_NAME").into(),
+        version: env!("CARGO_PKG_VERSION").into(),
     }
 }
 
@@ -112,7 +118,10 @@ fn measurements(evidence: &Evidence, judgement: &Judgement, headers: u32) -> Mea
             .mapping
             .as_ref()
             .map(|seen| mapping(seen, judgement)),
-        lifetime: evidence.lifetime.as_ref().map(lifetime),
+        lifetime: evidence
+            .lifetime
+            .as_ref()
+            .map(|seen| lifetime(seen, judgement)),
         calls: evidence
             .calls
             .as_ref()
@@ -122,6 +131,18 @@ fn measurements(evidence: &Evidence, judgement: &Judgement, headers: u32) -> Mea
             fraction: Some(Number::new(reachable.fraction)),
             open_s: reachable.open.map(Number::seconds),
             cycle_s: Some(Number::seconds(reachable.cycle)),
+        }),
+        hairpin: evidence.hairpin.map(|seen| Hairpin {
+            supported: seen.supported,
+            external_source: seen.external_source,
+            sent: Some(seen.sent),
+        }),
+        port_mapping: evidence.port_mapping.as_ref().map(port_mapping),
+        device: judgement.device.map(|known| Device {
+            vendor: known.device.vendor.clone(),
+            product: known.device.product.clone(),
+            by: known.by.as_str().into(),
+            confidence: known.device.confidence.as_str().into(),
         }),
         unknown: Unknown::new(),
     }
@@ -206,7 +227,7 @@ fn mapping(seen: &MappingEvidence, judgement: &Judgement) -> Mapping {
     }
 }
 
-fn lifetime(seen: &LifetimeEvidence) -> Lifetime {
+fn lifetime(seen: &LifetimeEvidence, judgement: &Judgement) -> Lifetime {
     let edge = |wanted| {
         seen.shapes
             .iter()
@@ -215,6 +236,7 @@ fn lifetime(seen: &LifetimeEvidence) -> Lifetime {
     };
     Lifetime {
         method: Some(seen.method.as_str().into()),
+        confidence: Some(seen.method.confidence().into()),
         one_way: edge(Shape::OneWay),
         exchange: edge(Shape::Exchange),
         stream: edge(Shape::Stream),
@@ -226,6 +248,28 @@ fn lifetime(seen: &LifetimeEvidence) -> Lifetime {
             sent: seen.controls.0,
             received: seen.controls.1,
         }),
+        alike: judgement.alike.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn port_mapping(seen: &PortMappingEvidence) -> PortMapping {
+    let spoken = seen.mappers().into_iter().filter(|(_, it)| it.answered);
+    PortMapping {
+        upnp: seen.upnp.answered,
+        nat_pmp: seen.nat_pmp.answered,
+        pcp: seen.pcp.answered,
+        gateway: seen.gateway,
+        external_address: seen.external(),
+        device: seen.device.clone(),
+        protocols: spoken
+            .map(|(name, it)| Mapper {
+                name: name.into(),
+                external_address: it.external,
+                mapping_made: it.mapping.is_some(),
+                mapping_removed: it.mapping.map(|removal| removal == Removal::Removed),
+                refused: it.refused.clone(),
+            })
+            .collect(),
     }
 }
 

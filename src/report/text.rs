@@ -2,7 +2,7 @@
 
 mod calls;
 mod measured;
-mod wrap;
+pub(super) mod wrap;
 
 use std::fmt::Write;
 

@@ -2,7 +2,10 @@
 
 mod calls;
 
-use std::{collections::BTreeSet, net::SocketAddr};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, SocketAddr},
+};
 
 use iax2_natcheck::check::FindingId;
 use serde_json::{Map, Value};
@@ -18,6 +21,8 @@ enum Kind {
     Flag,
     /// `192.0.2.1:4569` or `[2001:db8::1]:4569`.
     Address,
+    /// `192.0.2.1` or `2001:db8::1`.
+    Host,
     /// RFC 3339, UTC.
     Time,
     /// One of these words.
@@ -44,7 +49,7 @@ enum Need {
     OrEither,
 }
 
-use Kind::{Address, Any, Count, Flag, List, Number, Object, Text, Time, Word};
+use Kind::{Address, Any, Count, Flag, Host, List, Number, Object, Text, Time, Word};
 use Need::{OrAbsent, OrEither, OrNull, Required};
 
 const DEPENDENCE: Kind = Word(&[
@@ -85,6 +90,7 @@ const KEYS: &[Key] = &[
             "call",
             "nat mapping",
             "nat lifetime",
+            "nat hairpin",
         ]),
     ),
     ("", "started_at", Required, Time),
@@ -232,7 +238,13 @@ const KEYS: &[Key] = &[
         "measurements.lifetime",
         "method",
         Required,
-        Word(&["reflector", "stun"]),
+        Word(&["reflector", "stun", "drift", "sibling", "qualify", "token"]),
+    ),
+    (
+        "measurements.lifetime",
+        "confidence",
+        Required,
+        Word(&["direct", "inferred", "lower-bound"]),
     ),
     ("measurements.lifetime", "one_way", OrAbsent, Object),
     ("measurements.lifetime", "exchange", OrAbsent, Object),
@@ -255,6 +267,8 @@ const KEYS: &[Key] = &[
         Required,
         Count,
     ),
+    ("measurements.lifetime", "alike", OrAbsent, List),
+    ("measurements.lifetime.alike", "[]", Required, Text),
     ("measurements", "callback", OrAbsent, Object),
     ("measurements.callback", "extension", Required, Text),
     ("measurements.callback", "arrives", OrNull, Flag),
@@ -271,6 +285,74 @@ const KEYS: &[Key] = &[
     ("measurements.reachable", "fraction", Required, Number),
     ("measurements.reachable", "open_s", OrNull, Number),
     ("measurements.reachable", "cycle_s", Required, Number),
+    ("measurements", "hairpin", OrAbsent, Object),
+    ("measurements.hairpin", "supported", OrNull, Flag),
+    ("measurements.hairpin", "external_source", OrAbsent, Flag),
+    ("measurements.hairpin", "sent", Required, Count),
+    ("measurements", "port_mapping", OrAbsent, Object),
+    ("measurements.port_mapping", "upnp", Required, Flag),
+    ("measurements.port_mapping", "nat_pmp", Required, Flag),
+    ("measurements.port_mapping", "pcp", Required, Flag),
+    ("measurements.port_mapping", "gateway", OrAbsent, Host),
+    (
+        "measurements.port_mapping",
+        "external_address",
+        OrAbsent,
+        Host,
+    ),
+    ("measurements.port_mapping", "device", OrAbsent, Text),
+    ("measurements.port_mapping", "protocols", OrAbsent, List),
+    (
+        "measurements.port_mapping.protocols",
+        "[]",
+        Required,
+        Object,
+    ),
+    (
+        "measurements.port_mapping.protocols[]",
+        "name",
+        Required,
+        Word(&["upnp", "nat_pmp", "pcp"]),
+    ),
+    (
+        "measurements.port_mapping.protocols[]",
+        "external_address",
+        OrNull,
+        Host,
+    ),
+    (
+        "measurements.port_mapping.protocols[]",
+        "mapping_made",
+        Required,
+        Flag,
+    ),
+    (
+        "measurements.port_mapping.protocols[]",
+        "mapping_removed",
+        OrAbsent,
+        Flag,
+    ),
+    (
+        "measurements.port_mapping.protocols[]",
+        "refused",
+        OrAbsent,
+        Text,
+    ),
+    ("measurements", "device", OrAbsent, Object),
+    ("measurements.device", "vendor", Required, Text),
+    ("measurements.device", "product", Required, Text),
+    (
+        "measurements.device",
+        "by",
+        Required,
+        Word(&["user", "upnp"]),
+    ),
+    (
+        "measurements.device",
+        "confidence",
+        Required,
+        Word(&["verified", "secondary", "unverified"]),
+    ),
 ];
 
 /// Panics with all that is wrong with a report.
@@ -350,6 +432,10 @@ fn fits(value: &Value, kind: Kind) -> bool {
         Address => text.is_some_and(|text| {
             let read = text.parse::<SocketAddr>();
             read.is_ok_and(|address| address.to_string() == text && address.port() != 0)
+        }),
+        Host => text.is_some_and(|text| {
+            let read = text.parse::<IpAddr>();
+            read.is_ok_and(|ip| ip.to_string() == text)
         }),
         Time => {
             text.is_some_and(|text| text.ends_with('Z') && humantime::parse_rfc3339(text).is_ok())

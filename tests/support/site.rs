@@ -8,7 +8,7 @@ use std::{
 
 use iax2_natcheck::lab::{
     kernel::{Namespace, NatLab},
-    network::{Network, Router},
+    network::{CLIENT, Network, Router, SIBLING},
 };
 
 use super::{process::Running, tool};
@@ -38,6 +38,18 @@ impl Site {
         let network = Network {
             servers: vec![PROVIDER, REFLECTOR, ALTERNATE],
             ..network
+        };
+        Self {
+            lab: NatLab::new(&network).unwrap(),
+        }
+    }
+
+    /// The same, and the client's host has a second address in its LAN.
+    pub fn with_sibling(routers: impl IntoIterator<Item = Router>) -> Self {
+        let network = Network {
+            clients: vec![CLIENT, SIBLING],
+            servers: vec![PROVIDER, REFLECTOR, ALTERNATE],
+            ..Network::behind(routers)
         };
         Self {
             lab: NatLab::new(&network).unwrap(),

@@ -16,6 +16,7 @@ pub mod dial;
 pub mod golden;
 pub mod json_contract;
 pub mod loopback;
+pub mod miniupnpd;
 pub mod pcap;
 pub mod process;
 pub mod site;

@@ -5,7 +5,10 @@ use std::{
     time::Duration,
 };
 
-use iax2_natcheck::wire::iax2::{PORT, format::Formats};
+use iax2_natcheck::{
+    check::devices::{self, Device},
+    wire::iax2::{PORT, format::Formats},
+};
 
 /// An address to listen on, port 4569 unless given.
 pub(super) fn listen(text: &str) -> Result<SocketAddr, &'static str> {
@@ -25,6 +28,25 @@ pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {
         .ok()
         .filter(|duration| !duration.is_zero())
         .ok_or("write a duration such as 90s or 5m")
+}
+
+/// A box of the knowledge base, by words that no other one has.
+pub(super) fn device(text: &str) -> Result<&'static Device, String> {
+    const NAMED: usize = 4;
+    let found = devices::named(text);
+    match found.as_slice() {
+        [device] if !text.trim().is_empty() => Ok(device),
+        [] => Err("no such box is known; `iax2-natcheck devices` lists them".into()),
+        several => {
+            let names = several.iter().take(NAMED).map(ToString::to_string);
+            let dots = if several.len() > NAMED { "; …" } else { "" };
+            Err(format!(
+                "{} boxes have these words: {}{dots}; add words",
+                several.len(),
+                names.collect::<Vec<_>>().join("; ")
+            ))
+        }
+    }
 }
 
 /// A refresh: whole seconds that REFRESH can carry (RFC 5456 §8.6.18).
@@ -76,6 +98,24 @@ pub(super) fn rate(text: &str) -> Result<u64, &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_box_is_named_by_words_of_its_own() {
+        assert_eq!(
+            device("sonicwall tz").map(|device| device.udp_timeout_s),
+            Ok(Some(30))
+        );
+        for (text, expected) in [
+            ("no-such-box", "no such box"),
+            ("", "boxes have"),
+            (
+                "mikrotik",
+                "2 boxes have these words: MikroTik RouterOS v6; MikroTik RouterOS v7; add",
+            ),
+        ] {
+            assert!(device(text).unwrap_err().contains(expected), "{text}");
+        }
+    }
 
     #[test]
     fn rates_codecs_and_digits_are_read() {

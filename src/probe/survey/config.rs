@@ -6,7 +6,7 @@ use crate::{
     probe::{
         behaviour::Shape,
         calls::plan::{CallsConfig, CallsEvent},
-        lifetime::LifetimeProgress,
+        lifetime::{LifetimeProgress, unaided::Unaided},
     },
     proto::{auth::Credentials, registration::RegistrationEvent, reliable::RetryPolicy},
     types::PeerAddr,
@@ -14,6 +14,7 @@ use crate::{
 
 /// What to find out, of whom.
 #[derive(Clone, Debug)]
+#[allow(clippy::struct_excessive_bools)] // one for each experiment, independent of each other
 pub struct SurveyConfig {
     /// The provider.
     pub provider: PeerAddr,
@@ -33,6 +34,8 @@ pub struct SurveyConfig {
     pub reach: bool,
     /// Look at the mapping of one socket.
     pub mapping: bool,
+    /// Send packets to our own public address.
+    pub hairpin: bool,
     /// The lifetimes to measure; `None`: none.
     pub sweep: Option<SweepPlan>,
     /// The test calls to place; `None`: none.
@@ -59,6 +62,7 @@ impl SurveyConfig {
             release_only: false,
             reach: true,
             mapping: true,
+            hairpin: false,
             sweep: Some(SweepPlan::default()),
             calls: None,
             callback: None,
@@ -77,6 +81,19 @@ pub struct SweepPlan {
     pub longest: Duration,
     /// Mappings in flight, at most.
     pub budget: usize,
+    /// Measure with the registrar alone; `None`: with a reflector or a STUN server.
+    pub unaided: Option<UnaidedPlan>,
+}
+
+/// How lifetimes are measured with the registrar alone.
+#[derive(Clone, Debug)]
+pub struct UnaidedPlan {
+    /// The method; `None`: the one that the NAT allows.
+    pub method: Option<Unaided>,
+    /// There is a second LAN address: the driver binds the siblings' sockets to it.
+    pub sibling: bool,
+    /// The account; its name alone is enough for [`Unaided::Token`].
+    pub credentials: Credentials,
 }
 
 impl Default for SweepPlan {
@@ -85,6 +102,7 @@ impl Default for SweepPlan {
             shapes: Shape::ALL.to_vec(),
             longest: Duration::from_secs(300),
             budget: 512,
+            unaided: None,
         }
     }
 }
