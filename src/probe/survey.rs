@@ -566,7 +566,7 @@ impl Machine for Survey {
     }
 
     fn poll_event(&mut self) -> Option<SurveyEvent> {
-        self.events.pop_front()
+        self.next_event()
     }
 
     fn poll_timeout(&self) -> Option<(Instant, &'static str)> {

@@ -51,6 +51,16 @@ impl Survey {
         self.calls.as_ref()?.recording()
     }
 
+    /// The next event. The last one waits until everything was sent, the HANGUPs of calls that are cut short
+    /// among it: whoever hears of the end sends nothing more.
+    pub(super) fn next_event(&mut self) -> Option<SurveyEvent> {
+        let last = self.events.front() == Some(&SurveyEvent::Finished);
+        if last && !self.outbox.is_empty() {
+            return None;
+        }
+        self.events.pop_front()
+    }
+
     /// Whether nothing more comes of any call.
     pub(super) fn calls_are_over(&self) -> bool {
         self.calls.as_ref().is_none_or(Calls::is_finished)
