@@ -25,6 +25,8 @@ pub(super) struct Talk {
     /// When the next block is due.
     next: Instant,
     block: u64,
+    /// Blocks that were never sent, because the host kept us waiting.
+    left_out: u64,
     recording: Option<Recording>,
 }
 
@@ -61,6 +63,7 @@ impl Talk {
                 begin
             },
             block: 0,
+            left_out: 0,
             recording: record.then_some(Recording {
                 samples: Vec::new(),
                 begin: None,
@@ -78,6 +81,11 @@ impl Talk {
         self.listener.evidence()
     }
 
+    /// Blocks that were never sent, because the host kept us waiting.
+    pub(super) const fn left_out(&self) -> u64 {
+        self.left_out
+    }
+
     /// The longest that a block took to come back.
     pub(super) fn longest_echo(&self) -> Option<Duration> {
         let evidence = self.listener.evidence();
@@ -90,6 +98,7 @@ impl Talk {
         while self.next <= now {
             self.next += BLOCK_TIME;
             if left == 0 {
+                self.left_out += 1;
                 continue;
             }
             left -= 1;
