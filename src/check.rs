@@ -5,6 +5,7 @@
 //! what would close it.
 
 pub mod drift;
+pub mod filtering;
 pub mod finding;
 pub mod lifetime;
 pub mod nat_kind;
@@ -44,6 +45,8 @@ pub enum Question {
     Registration,
     /// How does the external address depend on the destination? (`nat mapping`)
     Mapping,
+    /// Whom does the NAT let in? (`nat filtering`)
+    Filtering,
     /// How long does an idle mapping live? (`nat lifetime`)
     Lifetime,
 }
@@ -72,6 +75,8 @@ pub struct Judgement {
     pub findings: Vec<Finding>,
     /// What kind of NAT this is, where a mapping was seen.
     pub nat: Option<nat_kind::NatKind>,
+    /// Whom it lets in, where that was looked at.
+    pub filtering: Option<nat_kind::Behaviour>,
     /// How often the client registers again, where the refresh is known.
     pub cycle: Option<lifetime::Cycle>,
     /// The share of the time in which calls can come in, where it could be told.
@@ -116,6 +121,7 @@ pub fn judge(evidence: &Evidence, context: &Context) -> Judgement {
         summary,
         findings,
         nat,
+        filtering: filtering::filtering(evidence),
         cycle,
         reachable,
     }
@@ -164,6 +170,7 @@ mod tests {
             Question::Reachability,
             Question::Registration,
             Question::Mapping,
+            Question::Filtering,
             Question::Lifetime,
         ] {
             let context = Context {

@@ -1,7 +1,9 @@
 //! Floor 2: the experiments, sans-IO, and the evidence they give.
 
 pub mod behaviour;
+pub mod done;
 pub mod evidence;
+pub mod filtering;
 pub mod lifetime;
 pub mod mapping;
 pub mod message;

@@ -7,6 +7,8 @@ mod contract;
 mod demo;
 #[path = "check/endings.rs"]
 mod endings;
+#[path = "check/filtering.rs"]
+mod filtering;
 #[path = "check/nat.rs"]
 mod nat;
 #[path = "check/pbx.rs"]

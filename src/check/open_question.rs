@@ -2,7 +2,7 @@
 
 use crate::{
     check::{
-        Context, Finding, FindingId, Question, Severity, lifetime,
+        Context, Finding, FindingId, Question, Severity, filtering, lifetime,
         nat_kind::{self, Behaviour},
         registration, seconds,
     },
@@ -23,6 +23,7 @@ pub fn finding(evidence: &Evidence, context: &Context, found: &[Finding]) -> Opt
         Question::Reachability => reachability(evidence, context)?,
         Question::Registration => registration_open(evidence)?,
         Question::Mapping => mapping_open(evidence)?,
+        Question::Filtering => filtering::open(evidence)?,
         Question::Lifetime => lifetime_open(evidence)?,
     };
     if evidence.interrupted {
@@ -41,7 +42,7 @@ const UNCLEAR: &str = "no probe of an idle mapping gave a clear answer";
 const AGAIN: &str = "try again when the line is less busy";
 
 /// Title, facts and remedies.
-type Parts = (&'static str, Vec<String>, Vec<String>);
+pub(super) type Parts = (&'static str, Vec<String>, Vec<String>);
 
 fn reachability(evidence: &Evidence, context: &Context) -> Option<Parts> {
     let cycle = lifetime::cycle(evidence, context);

@@ -2,7 +2,7 @@
 
 use crate::{
     check::{
-        Context, Finding, FindingId, Question, Severity, lifetime::Reachable, nat_kind,
+        Context, Finding, FindingId, Question, Severity, filtering, lifetime::Reachable, nat_kind,
         registration, seconds,
     },
     probe::{
@@ -111,6 +111,7 @@ fn fine(evidence: &Evidence, context: &Context, reachable: Option<Reachable>) ->
             _ => "The NAT is consistent: everybody sees the PBX under the same public address."
                 .into(),
         },
+        Question::Filtering => filtering::sentence(evidence),
         Question::Lifetime => lifetimes(evidence),
     }
 }

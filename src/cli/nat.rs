@@ -3,7 +3,11 @@
 use std::time::SystemTime;
 
 use anyhow::{Result, bail};
-use iax2_natcheck::{check::Question, net::resolve::Service};
+use iax2_natcheck::{
+    check::Question,
+    net::resolve::Service,
+    probe::survey::{Experiment, SurveyConfig},
+};
 
 use crate::cli::{
     args::{Common, NatCommand},
@@ -21,6 +25,7 @@ pub(crate) fn run(experiment: &NatCommand, common: &Common, progress: &Progress)
     let started_at = SystemTime::now();
     let (args, command, question) = match experiment {
         NatCommand::Mapping(args) => (args, "nat mapping", Question::Mapping),
+        NatCommand::Filtering(args) => (args, "nat filtering", Question::Filtering),
         NatCommand::Lifetime(args) => (args, "nat lifetime", Question::Lifetime),
     };
     let Some(target) = &args.provider else {
@@ -33,9 +38,7 @@ pub(crate) fn run(experiment: &NatCommand, common: &Common, progress: &Progress)
     block_on(async {
         let provider = survey::address(target, Service::IAX2, args.bind).await?;
         let mut config = survey::config(args, provider).await;
-        if question == Question::Mapping {
-            config.sweep = None;
-        }
+        only(question, &mut config);
         let evidence = survey::run(config, args, common, progress).await?;
         let subject = Subject {
             command,
@@ -49,4 +52,16 @@ pub(crate) fn run(experiment: &NatCommand, common: &Common, progress: &Progress)
         };
         survey::report(subject, &evidence, common, progress)
     })
+}
+
+/// Leaves out what the question does not ask for.
+fn only(question: Question, config: &mut SurveyConfig) {
+    config.mapping = question == Question::Mapping;
+    let wanted = |experiment: &Experiment| match experiment {
+        Experiment::Filtering => question == Question::Filtering,
+    };
+    config.beside.retain(wanted);
+    if question != Question::Lifetime {
+        config.sweep = None;
+    }
 }

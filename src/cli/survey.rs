@@ -251,7 +251,10 @@ pub(crate) fn show(progress: &Progress, event: &SurveyEvent, elapsed: Duration) 
         SurveyEvent::Reached | SurveyEvent::Mapped | SurveyEvent::Registration(_) => {
             progress.set("asking the provider", elapsed, None);
         }
-        SurveyEvent::SweepBegun | SurveyEvent::Edge { .. } | SurveyEvent::Finished => {}
+        SurveyEvent::SweepBegun
+        | SurveyEvent::Edge { .. }
+        | SurveyEvent::Done
+        | SurveyEvent::Finished => {}
     }
 }
 

@@ -22,6 +22,8 @@ pub struct Evidence {
     pub asterisk: Option<AsteriskEvidence>,
     /// Where the NAT mapped one socket, seen from several places.
     pub mapping: Option<MappingEvidence>,
+    /// Whom the NAT lets in.
+    pub filtering: Option<FilteringEvidence>,
     /// How long idle mappings live.
     pub lifetime: Option<LifetimeEvidence>,
     /// The survey was stopped before its end (by the user, or by the time limit).
@@ -164,6 +166,40 @@ pub enum MappingSource {
     Stun,
     /// APPARENT ADDR of a REGACK.
     Registrar,
+}
+
+impl MappingSource {
+    /// The word of the report.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Reflector => "reflector",
+            Self::Stun => "stun",
+            Self::Registrar => "registrar",
+        }
+    }
+}
+
+/// Whom the NAT lets in to a socket that has sent to one endpoint alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FilteringEvidence {
+    /// The endpoint that was sent to; `None` where no server answered.
+    pub server: Option<PeerAddr>,
+    /// How it was asked.
+    pub via: Option<MappingSource>,
+    /// The socket's own address.
+    pub local: Option<LocalAddr>,
+    /// Where the server saw it.
+    pub mapped: Option<MappedAddr>,
+    /// The servers that answered have no second address and port to answer from.
+    pub one_address: bool,
+    /// An answer came in from another address (and port). `Some(false)`: none did, although that endpoint
+    /// answers when it is asked directly.
+    pub from_other_address: Option<bool>,
+    /// The same from another port of the address that was sent to.
+    pub from_other_port: Option<bool>,
+    /// Rounds of questions, and those whose control was answered.
+    pub rounds: (u32, u32),
 }
 
 /// How the lifetimes were measured (the `lifetime.method` of the report).

@@ -6,7 +6,9 @@
 //! registration is renewed as a PBX would, from its own socket and in its own rhythm, so that a mapping
 //! that changes within a refresh shows in what the registrar sees.
 
+mod beside;
 mod config;
+mod found;
 mod record;
 
 use std::{
@@ -16,13 +18,11 @@ use std::{
 
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
-pub use self::config::{SurveyConfig, SurveyEvent, SweepPlan};
-use self::record::Record;
+pub use self::config::{Experiment, SurveyConfig, SurveyEvent, SweepPlan};
+use self::{beside::Beside, record::Record};
 use crate::{
     probe::{
-        evidence::{
-            Evidence, MappingEvidence, MappingObservation, MappingSource, RegistrationState,
-        },
+        evidence::RegistrationState,
         lifetime::{Answerer, Lifetime, LifetimeConfig, LifetimeEvent},
         mapping::{Mapping, MappingConfig},
         reach::{Reach, ReachConfig},
@@ -46,6 +46,7 @@ pub struct Survey {
     mapping: Option<Mapping>,
     /// What the reflector sees of the socket of the registration.
     registered_mapping: Option<Mapping>,
+    beside: Beside,
     lifetime: Option<Lifetime>,
     record: Option<Record>,
     renew: Option<Instant>,
@@ -73,7 +74,7 @@ const REACH_SOCKET: SocketKey = SocketKey(1);
 const REFLECTOR_REACH_SOCKET: SocketKey = SocketKey(2);
 const MAPPING_SOCKET: SocketKey = SocketKey(3);
 const CONTROL_SOCKET: SocketKey = SocketKey(4);
-const FIRST_LIFETIME_SOCKET: u32 = 16;
+const FIRST_LIFETIME_SOCKET: u32 = beside::END;
 /// How often the mapping is looked at again: more often than any NAT known forgets one.
 const MAPPING_AGAIN: Duration = Duration::from_secs(4);
 
@@ -95,6 +96,7 @@ impl Survey {
             registration: None,
             mapping: None,
             registered_mapping: None,
+            beside: Beside::default(),
             lifetime: None,
             record: None,
             renew: None,
@@ -132,43 +134,6 @@ impl Survey {
         self.finish();
     }
 
-    /// What was found so far.
-    #[must_use]
-    pub fn evidence(&self) -> Evidence {
-        let call_token = self
-            .record
-            .as_ref()
-            .and_then(|record| record.evidence().call_token);
-        let mut reach = self.reach.as_ref().map(|reach| reach.evidence().clone());
-        if let Some(reach) = &mut reach {
-            reach.call_token_required = call_token;
-            reach.reflector = self
-                .mapping
-                .as_ref()
-                .and_then(|mapping| mapping.is_reflector(self.config.provider));
-        }
-        let mut reflector = self
-            .reflector_reach
-            .as_ref()
-            .map(|reach| reach.evidence().clone());
-        if let Some(evidence) = &mut reflector {
-            evidence.reflector = self
-                .config
-                .reflector
-                .zip(self.mapping.as_ref())
-                .and_then(|(peer, mapping)| mapping.is_reflector(peer));
-        }
-        Evidence {
-            reach,
-            reflector,
-            registration: self.record.as_ref().map(|record| record.evidence().clone()),
-            asterisk: None,
-            mapping: self.mapping_evidence(),
-            lifetime: self.lifetime.as_ref().and_then(Lifetime::evidence),
-            interrupted: self.stopped || self.stage != Stage::Over,
-        }
-    }
-
     fn begin(&mut self, now: Instant) {
         if self.config.reach {
             let config = ReachConfig::new(self.config.provider, REACH_SOCKET, self.rng.random());
@@ -185,6 +150,8 @@ impl Survey {
         if self.config.credentials.is_some() {
             self.register(now);
         }
+        let reflectors = self.reflectors();
+        self.beside = Beside::new(&self.config, &reflectors, &mut self.rng, now);
         if self.config.mapping || self.config.sweep.is_some() {
             let config = MappingConfig {
                 // Without a registration the user's port is free for this.
@@ -192,8 +159,9 @@ impl Survey {
                     Some(_) => MAPPING_SOCKET,
                     None => REGISTRATION_SOCKET,
                 },
-                reflectors: self.reflectors(),
+                reflectors,
                 stun: self.config.stun.clone(),
+                hold: self.beside.needs_strangers(),
                 again: MAPPING_AGAIN,
                 epoch: self.born,
                 seed: self.rng.random(),
@@ -227,6 +195,7 @@ impl Survey {
             socket: REGISTRATION_SOCKET,
             reflectors: vec![reflector],
             stun: Vec::new(),
+            hold: false,
             // The survey ends before.
             again: Duration::from_secs(24 * 3600),
             epoch: self.born,
@@ -236,29 +205,6 @@ impl Survey {
         let socket = REGISTRATION_SOCKET;
         mapping.handle_input(Input::Opened { socket, local }, now);
         self.registered_mapping = Some(mapping);
-    }
-
-    /// What was seen of the mapping of all sockets.
-    fn mapping_evidence(&self) -> Option<MappingEvidence> {
-        let mut evidence = self.mapping.as_ref()?.evidence().clone();
-        let registration = self.record.as_ref().map(Record::evidence);
-        if let Some(mapping) = &self.registered_mapping
-            && let Some(registration) = registration
-            && let Some(local) = registration.local
-        {
-            let apparent = registration.apparent.iter();
-            let of_registrar = apparent.map(|(at, mapped)| MappingObservation {
-                local,
-                peer: self.config.provider,
-                mapped: *mapped,
-                at: *at,
-                via: MappingSource::Registrar,
-            });
-            evidence.observations.extend(of_registrar);
-            let own = mapping.evidence().observations.iter();
-            evidence.observations.extend(own);
-        }
-        Some(evidence)
     }
 
     fn register(&mut self, now: Instant) {
@@ -312,6 +258,7 @@ impl Survey {
         if self.registration_is_over() {
             self.look_at_registration(now);
         }
+        self.drain_beside(now);
         for mapping in [&mut self.mapping, &mut self.registered_mapping]
             .into_iter()
             .flatten()
@@ -335,6 +282,21 @@ impl Survey {
             }
         }
         self.advance(now);
+    }
+
+    /// What the others have to send, and who waits for them.
+    fn drain_beside(&mut self, now: Instant) {
+        while let Some(transmit) = self.beside.poll_transmit() {
+            self.outbox.push_back(transmit);
+        }
+        while self.beside.poll_event().is_some() {
+            self.events.push_back(SurveyEvent::Done);
+        }
+        if !self.beside.needs_strangers()
+            && let Some(mapping) = &mut self.mapping
+        {
+            mapping.release(now);
+        }
     }
 
     fn drain_registration(&mut self, now: Instant) {
@@ -385,7 +347,9 @@ impl Survey {
         }
         let swept = self.lifetime.as_ref().is_none_or(Lifetime::is_finished);
         let reached = self.reaches().all(Reach::is_finished);
-        if self.stage == Stage::Sweep && swept && reached && self.registration_is_over() {
+        let mapped = self.mapping.as_ref().is_none_or(Mapping::is_settled);
+        let asked = reached && mapped && self.beside.is_finished();
+        if self.stage == Stage::Sweep && swept && asked && self.registration_is_over() {
             self.finish();
         }
     }
@@ -400,7 +364,7 @@ impl Survey {
         [&self.mapping, &self.registered_mapping]
             .into_iter()
             .flatten()
-            .all(Mapping::is_settled)
+            .all(Mapping::has_heard)
             && self.registration_is_over()
     }
 
@@ -490,6 +454,7 @@ impl Machine for Survey {
                     mapping.handle_input(input, now);
                 }
             }
+            SocketKey(beside::FIRST..beside::END) => self.beside.handle_input(input, now),
             _ => {
                 if let Some(lifetime) = &mut self.lifetime {
                     lifetime.handle_input(input, now);
@@ -518,6 +483,7 @@ impl Machine for Survey {
         {
             mapping.handle_timeout(now);
         }
+        self.beside.handle_timeout(now);
         if let Some(lifetime) = &mut self.lifetime {
             lifetime.handle_timeout(now);
         }
@@ -560,6 +526,7 @@ impl Machine for Survey {
             self.registered_mapping
                 .as_ref()
                 .and_then(Mapping::poll_timeout),
+            self.beside.poll_timeout(),
             self.lifetime.as_ref().and_then(Lifetime::poll_timeout),
             renew,
             self.tick.map(|due| (due, "tell how far the sweep is")),

@@ -7,14 +7,14 @@ use crate::{
     probe::{
         behaviour::Shape,
         evidence::{
-            AsteriskEvidence, Evidence, LifetimeEvidence, MappingEvidence, MappingSource,
+            AsteriskEvidence, Evidence, FilteringEvidence, LifetimeEvidence, MappingEvidence,
             ReachEvidence, RegistrationEvidence, RegistrationState, ShapeLifetime,
         },
     },
     report::model::{
-        Asterisk, Controls, Edge, Finding, Gone, Host, Lifetime, Mapping, Measurements, Number,
-        Observation, Provider, Reachability, Reachable, Registration, Report, SCHEMA_VERSION,
-        Severity, Spread, Time, Tool, Unknown, Verdict,
+        Asterisk, Controls, Edge, Filtering, Finding, Gone, Host, Lifetime, Mapping, Measurements,
+        Number, Observation, Provider, Reachability, Reachable, Registration, Report,
+        SCHEMA_VERSION, Severity, Spread, Time, Tool, Unknown, Verdict,
     },
     types::{MappedAddr, PeerAddr},
 };
@@ -99,6 +99,10 @@ fn measurements(evidence: &Evidence, judgement: &Judgement) -> Measurements {
             .mapping
             .as_ref()
             .map(|seen| mapping(seen, judgement)),
+        filtering: evidence
+            .filtering
+            .as_ref()
+            .map(|seen| filtering(seen, judgement)),
         lifetime: evidence.lifetime.as_ref().map(lifetime),
         reachable: judgement.reachable.map(|reachable| Reachable {
             fraction: Some(Number::new(reachable.fraction)),
@@ -174,17 +178,24 @@ fn mapping(seen: &MappingEvidence, judgement: &Judgement) -> Mapping {
                 peer: observation.peer.get(),
                 mapped: observation.mapped.get(),
                 at_s: Some(Number::seconds(observation.at)),
-                via: Some(
-                    match observation.via {
-                        MappingSource::Reflector => "reflector",
-                        MappingSource::Stun => "stun",
-                        MappingSource::Registrar => "registrar",
-                    }
-                    .into(),
-                ),
+                via: Some(observation.via.as_str().into()),
             })
             .collect(),
         unanswered: seen.unanswered.iter().copied().map(PeerAddr::get).collect(),
+    }
+}
+
+fn filtering(seen: &FilteringEvidence, judgement: &Judgement) -> Filtering {
+    let (sent, received) = seen.rounds;
+    Filtering {
+        behaviour: judgement
+            .filtering
+            .map(|behaviour| behaviour.as_str().into()),
+        peer: seen.server.map(PeerAddr::get),
+        via: seen.via.map(|via| via.as_str().into()),
+        other_address: seen.from_other_address,
+        other_port: seen.from_other_port,
+        controls: (sent > 0).then_some(Controls { sent, received }),
     }
 }
 

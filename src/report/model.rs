@@ -149,6 +149,9 @@ pub struct Measurements {
     /// Where the NAT mapped one socket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mapping: Option<Mapping>,
+    /// Whom the NAT lets in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filtering: Option<Filtering>,
     /// How long idle mappings live.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lifetime: Option<Lifetime>,
@@ -259,6 +262,29 @@ pub struct Observation {
     /// How it was learned: `reflector`, `stun` or `registrar`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub via: Option<String>,
+}
+
+/// Whom the NAT lets in to a socket that has sent to one endpoint alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Filtering {
+    /// `none`, `endpoint-independent`, `address-dependent`, `address-and-port-dependent` or
+    /// `unknown`.
+    pub behaviour: Option<String>,
+    /// The endpoint that was sent to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer: Option<SocketAddr>,
+    /// How it was asked: `reflector` or `stun`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<String>,
+    /// Answers from another address come in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other_address: Option<bool>,
+    /// Answers from another port of the same address come in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other_port: Option<bool>,
+    /// Rounds of questions, each with a control probe.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub controls: Option<Controls>,
 }
 
 /// How long idle mappings live.

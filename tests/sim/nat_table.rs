@@ -96,6 +96,14 @@ impl Kind {
         }
     }
 
+    /// Whom it lets in: nothing is filtered where nothing is translated and anybody comes in.
+    fn filter(self) -> Behaviour {
+        match (self.mapping, self.filtering) {
+            (Mapping::None, Dependence::EndpointIndependent) => Behaviour::None,
+            (_, dependence) => Behaviour::Known(dependence),
+        }
+    }
+
     /// The truth about it, as a registration shows it that was over soon, or took so long, on a line with
     /// loss, that its mapping got the timer of a stream.
     fn truth(self, is_stream: bool) -> Truth {
@@ -277,6 +285,7 @@ fn survey(kind: Kind, loss: f64, number: u64) -> (Evidence, Judgement, Duration)
 /// Surveys all of `kinds` at this loss, prints the table, and compares it with the truth.
 fn compare(kinds: &[Kind], loss: f64) {
     let (mut unknown, mut wide, mut undecided, mut wrong) = (0, 0, 0, Vec::new());
+    let mut unfiltered = 0;
     for (number, kind) in (1..).zip(kinds) {
         let (evidence, judgement, took) = survey(*kind, loss, number);
         let is_stream = loss > 0.0
@@ -296,7 +305,10 @@ fn compare(kinds: &[Kind], loss: f64) {
             .as_ref()
             .and_then(|lifetime| lifetime.inbound_refreshes);
         undecided += u32::from(refreshes.is_none());
+        let filter = judgement.filtering.unwrap_or(Behaviour::Unknown);
+        unfiltered += usize::from(filter == Behaviour::Unknown);
         let is_right = refreshes != Some(!kind.inbound_refreshes)
+            && (filter == kind.filter() || (loss > 0.0 && filter == Behaviour::Unknown))
             && match () {
                 () if found == truth => true,
                 () if loss > 0.0 && found.verdict == Verdict::Unknown => {
@@ -319,19 +331,23 @@ fn compare(kinds: &[Kind], loss: f64) {
             took.as_secs_f64(),
         );
         if !is_right {
-            row = format!("{row}  WRONG: {truth:?}, {:?}", evidence.lifetime);
+            row = format!(
+                "{row}  WRONG: {truth:?}, {filter:?} {:?}, {:?}",
+                evidence.filtering, evidence.lifetime
+            );
             wrong.push(row.clone());
         }
         println!("{row}");
     }
     println!(
         "{} % loss: {} kinds, {unknown} unknown, {wide} a second too late, inbound refresh not told \
-         of {undecided}",
+         of {undecided}, filter of {unfiltered}",
         loss * 100.0,
         kinds.len()
     );
     assert!(wrong.is_empty(), "wrong:\n{}", wrong.join("\n"));
     let bound = kinds.len() * if loss < 0.05 { 3 } else { 8 } / 100;
+    assert!(unfiltered <= bound, "{unfiltered}, {bound} may be");
     assert!(
         unknown + wide <= bound,
         "{unknown} and {wide}, {bound} may be"

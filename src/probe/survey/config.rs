@@ -1,6 +1,6 @@
 //! What a survey is asked to do, and what it reports on its way.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use crate::{
     probe::{behaviour::Shape, lifetime::LifetimeProgress},
@@ -29,6 +29,8 @@ pub struct SurveyConfig {
     pub reach: bool,
     /// Look at the mapping of one socket.
     pub mapping: bool,
+    /// What else to find out.
+    pub beside: BTreeSet<Experiment>,
     /// The lifetimes to measure; `None`: none.
     pub sweep: Option<SweepPlan>,
     /// When frames of the registration are sent again.
@@ -51,11 +53,24 @@ impl SurveyConfig {
             release_only: false,
             reach: true,
             mapping: true,
+            beside: Experiment::ALL.into_iter().collect(),
             sweep: Some(SweepPlan::default()),
             retry: RetryPolicy::QUICK,
             seed,
         }
     }
+}
+
+/// An experiment that runs beside the registration, the mapping and the lifetimes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Experiment {
+    /// Whom the NAT lets in.
+    Filtering,
+}
+
+impl Experiment {
+    /// All of them.
+    pub const ALL: [Self; 1] = [Self::Filtering];
 }
 
 /// Which lifetimes are measured, and with how many mappings.
@@ -88,6 +103,8 @@ pub enum SurveyEvent {
     Reached,
     /// The mapping was seen from everywhere that answers.
     Mapped,
+    /// One of the experiments beside them is over.
+    Done,
     /// The lifetimes are being measured.
     SweepBegun,
     /// Twice a second while lifetimes are measured: how far that is.

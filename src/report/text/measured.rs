@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use crate::report::{
     model::{
-        Asterisk, Edge, Gone, Lifetime, Mapping, Measurements, Number, Observation, Reachability,
-        Reachable, Registration,
+        Asterisk, Edge, Filtering, Gone, Lifetime, Mapping, Measurements, Number, Observation,
+        Reachability, Reachable, Registration,
     },
     text::wrap,
 };
@@ -33,6 +33,9 @@ pub(super) fn lines(measured: &Measurements) -> Vec<String> {
                 .iter()
                 .map(|peer| ("", format!("{peer} does not answer"))),
         );
+    }
+    if let Some(seen) = &measured.filtering {
+        rows.push(("filtering", filtering(seen)));
     }
     if let Some(seen) = &measured.lifetime {
         rows.extend(lifetime(seen));
@@ -153,6 +156,31 @@ fn mapping(seen: &Mapping) -> String {
     }
     if words.is_empty() {
         words.push("nobody outside told the public address");
+    }
+    words.join(", ")
+}
+
+fn filtering(seen: &Filtering) -> String {
+    let mut words = vec![
+        match seen.behaviour.as_deref() {
+            None | Some("unknown") => "not known whom it lets in",
+            Some("none") => "none: strangers come in",
+            Some("endpoint-independent") => {
+                "endpoint-independent: anybody may answer to a port that was sent from"
+            }
+            Some("address-dependent") => "address-dependent: only hosts that were sent to come in",
+            Some("address-and-port-dependent") => {
+                "address-and-port-dependent: only who was sent to comes in, from that very port"
+            }
+            Some(other) => other,
+        }
+        .to_owned(),
+    ];
+    if let Some(controls) = seen.controls {
+        words.push(format!(
+            "{} of {} control probes answered",
+            controls.received, controls.sent
+        ));
     }
     words.join(", ")
 }
