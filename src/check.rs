@@ -7,6 +7,7 @@
 pub mod drift;
 pub mod filtering;
 pub mod finding;
+pub mod hops;
 pub mod lifetime;
 pub mod nat_kind;
 pub mod open_question;
@@ -47,6 +48,8 @@ pub enum Question {
     Mapping,
     /// Whom does the NAT let in? (`nat filtering`)
     Filtering,
+    /// Which boxes on the way keep state, and for how long each? (`nat hops`)
+    Hops,
     /// How long does an idle mapping live? (`nat lifetime`)
     Lifetime,
 }
@@ -77,6 +80,8 @@ pub struct Judgement {
     pub nat: Option<nat_kind::NatKind>,
     /// Whom it lets in, where that was looked at.
     pub filtering: Option<nat_kind::Behaviour>,
+    /// The boxes on the way that keep state, the nearest first.
+    pub boxes: Vec<hops::StateBox>,
     /// How often the client registers again, where the refresh is known.
     pub cycle: Option<lifetime::Cycle>,
     /// The share of the time in which calls can come in, where it could be told.
@@ -95,6 +100,7 @@ pub fn judge(evidence: &Evidence, context: &Context) -> Judgement {
         peer::finding(evidence, context),
         registration::finding(evidence, context),
         lifetime::finding(evidence, context),
+        hops::finding(evidence),
     ]
     .into_iter()
     .flatten()
@@ -122,6 +128,7 @@ pub fn judge(evidence: &Evidence, context: &Context) -> Judgement {
         findings,
         nat,
         filtering: filtering::filtering(evidence),
+        boxes: hops::boxes(evidence),
         cycle,
         reachable,
     }
@@ -171,6 +178,7 @@ mod tests {
             Question::Registration,
             Question::Mapping,
             Question::Filtering,
+            Question::Hops,
             Question::Lifetime,
         ] {
             let context = Context {

@@ -1,13 +1,16 @@
 //! Floor 2: the experiments, sans-IO, and the evidence they give.
 
+mod asker;
 pub mod behaviour;
 pub mod done;
 pub mod evidence;
 pub mod filtering;
+pub mod hops;
 pub mod lifetime;
 pub mod mapping;
 pub mod message;
 pub mod provider;
 pub mod reach;
 pub mod reflector;
+mod rounds;
 pub mod survey;

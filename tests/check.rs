@@ -9,6 +9,8 @@ mod demo;
 mod endings;
 #[path = "check/filtering.rs"]
 mod filtering;
+#[path = "check/hops.rs"]
+mod hops;
 #[path = "check/nat.rs"]
 mod nat;
 #[path = "check/pbx.rs"]

@@ -123,6 +123,13 @@ findings! {
         "Raise the UDP timeout of the NAT above the interval of registrations, or keep the \
          mapping open with qualify=yes and a qualifyfreqok below it, or ask the provider for a \
          shorter refresh.";
+    /// Several boxes in a row keep state.
+    DoubleNat = "double-nat",
+        "Warning. Two boxes in a row keep state for the PBX, mostly the router at home and a NAT of \
+         the carrier. A way in stays open only while both remember it, and a port has to be forwarded \
+         on both. nat hops reads the timer of each.",
+        "Keep mappings open for the box that forgets first; make the inner router a bridge or give it \
+         the public address, or ask the carrier for one.";
     /// The main question stays open.
     NotMeasured = "not-measured",
         "Unknown. The main question of the command stays open; the finding names the fact that is \

@@ -2,7 +2,7 @@
 
 use crate::{
     check::{
-        Context, Finding, FindingId, Question, Severity, filtering, lifetime,
+        Context, Finding, FindingId, Question, Severity, filtering, hops, lifetime,
         nat_kind::{self, Behaviour},
         registration, seconds,
     },
@@ -24,6 +24,7 @@ pub fn finding(evidence: &Evidence, context: &Context, found: &[Finding]) -> Opt
         Question::Registration => registration_open(evidence)?,
         Question::Mapping => mapping_open(evidence)?,
         Question::Filtering => filtering::open(evidence)?,
+        Question::Hops => hops::open(evidence)?,
         Question::Lifetime => lifetime_open(evidence)?,
     };
     if evidence.interrupted {

@@ -1,9 +1,11 @@
 //! The verdict in one sentence for the owner of the PBX.
 
+use std::time::Duration;
+
 use crate::{
     check::{
-        Context, Finding, FindingId, Question, Severity, filtering, lifetime::Reachable, nat_kind,
-        registration, seconds,
+        Context, Finding, FindingId, Question, Severity, filtering, hops, lifetime::Reachable,
+        nat_kind, registration, seconds,
     },
     probe::{
         behaviour::Shape,
@@ -19,12 +21,12 @@ pub(super) fn summary(
     reachable: Option<Reachable>,
 ) -> String {
     match findings.first() {
-        Some(worst) => consequence(worst, reachable),
+        Some(worst) => consequence(worst, reachable, hops::least(evidence)),
         None => fine(evidence, context, reachable),
     }
 }
 
-fn consequence(worst: &Finding, reachable: Option<Reachable>) -> String {
+fn consequence(worst: &Finding, reachable: Option<Reachable>, hops: Option<Duration>) -> String {
     match worst.id {
         FindingId::ProviderUnreachable => {
             "No call can come or go: the provider does not answer.".into()
@@ -69,6 +71,16 @@ fn consequence(worst: &Finding, reachable: Option<Reachable>) -> String {
                   refresh of 60 s."
                 .into(),
         },
+        FindingId::DoubleNat => match hops {
+            Some(least) => format!(
+                "Two boxes in a row must remember this PBX, and the one that forgets first does so after {}.",
+                seconds(least)
+            ),
+            None => {
+                "Two boxes in a row must remember this PBX, and the one that forgets first decides."
+                    .into()
+            }
+        },
         FindingId::NotMeasured => format!("{}.", worst.title),
     }
 }
@@ -112,6 +124,7 @@ fn fine(evidence: &Evidence, context: &Context, reachable: Option<Reachable>) ->
                 .into(),
         },
         Question::Filtering => filtering::sentence(evidence),
+        Question::Hops => hops::sentence(evidence),
         Question::Lifetime => lifetimes(evidence),
     }
 }

@@ -26,6 +26,7 @@ pub(crate) fn run(experiment: &NatCommand, common: &Common, progress: &Progress)
     let (args, command, question) = match experiment {
         NatCommand::Mapping(args) => (args, "nat mapping", Question::Mapping),
         NatCommand::Filtering(args) => (args, "nat filtering", Question::Filtering),
+        NatCommand::Hops(args) => (args, "nat hops", Question::Hops),
         NatCommand::Lifetime(args) => (args, "nat lifetime", Question::Lifetime),
     };
     let Some(target) = &args.provider else {
@@ -59,8 +60,12 @@ fn only(question: Question, config: &mut SurveyConfig) {
     config.mapping = question == Question::Mapping;
     let wanted = |experiment: &Experiment| match experiment {
         Experiment::Filtering => question == Question::Filtering,
+        Experiment::Hops => question == Question::Hops,
     };
     config.beside.retain(wanted);
+    if question == Question::Hops {
+        config.hop_timers = config.sweep.take();
+    }
     if question != Question::Lifetime {
         config.sweep = None;
     }

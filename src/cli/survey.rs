@@ -173,7 +173,10 @@ pub(crate) async fn run(
     progress: &Progress,
 ) -> Result<Evidence> {
     let provider = config.provider;
-    if let Some(sweep) = &mut config.sweep {
+    for sweep in [&mut config.sweep, &mut config.hop_timers]
+        .into_iter()
+        .flatten()
+    {
         sweep.budget = affordable(sweep.budget);
     }
     let mut sockets = Sockets::client(Ground::host(), args.bind);

@@ -1,7 +1,7 @@
 //! What the experiments found: facts, each with what it rests on, and no verdict. "Not known" is
 //! `None`.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use crate::{
     probe::behaviour::Shape,
@@ -24,6 +24,8 @@ pub struct Evidence {
     pub mapping: Option<MappingEvidence>,
     /// Whom the NAT lets in.
     pub filtering: Option<FilteringEvidence>,
+    /// Which boxes stand on the way.
+    pub hops: Option<HopsEvidence>,
     /// How long idle mappings live.
     pub lifetime: Option<LifetimeEvidence>,
     /// The survey was stopped before its end (by the user, or by the time limit).
@@ -200,6 +202,36 @@ pub struct FilteringEvidence {
     pub from_other_port: Option<bool>,
     /// Rounds of questions, and those whose control was answered.
     pub rounds: (u32, u32),
+}
+
+/// The way to a reflector, hop by hop.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct HopsEvidence {
+    /// The reflector; `None` where none answered.
+    pub server: Option<PeerAddr>,
+    /// The address of the socket that asked.
+    pub local: Option<LocalAddr>,
+    /// The smallest time to live that reaches the reflector: routers on the way, and one.
+    pub distance: Option<u8>,
+    /// The smallest time to live with which the reflector reaches us.
+    pub back: Option<u8>,
+    /// The routers in between, the nearest first, and the address that each reports packets from.
+    pub routers: Vec<(u8, Option<IpAddr>)>,
+    /// The hop of the outermost box that lets nobody in who was not sent to; `None`: not known.
+    pub outermost: Option<u8>,
+    /// The timers that were read.
+    pub timers: Vec<HopTimer>,
+}
+
+/// What was found with all boxes but one kept open.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HopTimer {
+    /// The one: 1 is the nearest.
+    pub hop: u8,
+    /// How long an idle exchange lived.
+    pub edge: ShapeLifetime,
+    /// The end is this box's own: the others were proven to be open then.
+    pub is_own: bool,
 }
 
 /// How the lifetimes were measured (the `lifetime.method` of the report).

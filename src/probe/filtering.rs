@@ -7,7 +7,6 @@
 //! silent before, the filter alone stood between; where it does not, nothing is proven.
 
 mod question;
-mod rounds;
 
 use std::{
     collections::VecDeque,
@@ -17,16 +16,10 @@ use std::{
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
 pub use self::question::FilteringServer;
-use self::{
-    question::{Heard, Kind},
-    rounds::Rounds,
-};
+use self::question::{Heard, Kind};
 use crate::{
-    probe::{done::Done, evidence::FilteringEvidence},
-    proto::{
-        contract::{Input, Machine, SocketKey, Transmit},
-        token::TOKEN_LENGTH,
-    },
+    probe::{asker::Asker, done::Done, evidence::FilteringEvidence, rounds::Rounds},
+    proto::contract::{Input, Machine, SocketKey, Transmit},
     types::{LocalAddr, PeerAddr},
 };
 
@@ -50,9 +43,11 @@ pub struct Filtering {
     phase: Phase,
     /// Which of the servers.
     place: usize,
-    token: [u8; TOKEN_LENGTH],
+    asker: Option<Asker>,
     other: Option<Others>,
     rounds: Rounds,
+    other_address: Silence,
+    other_port: Silence,
     local: Option<LocalAddr>,
     evidence: FilteringEvidence,
     outbox: VecDeque<Transmit>,
@@ -68,6 +63,29 @@ struct Others {
     port: PeerAddr,
 }
 
+/// What is known of another endpoint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Silence {
+    /// Nothing came yet.
+    #[default]
+    Silent,
+    /// Nothing came, and the endpoint answers when it is asked directly.
+    Proven,
+    /// An answer came.
+    Broken,
+}
+
+impl Silence {
+    /// Whether the endpoint was let in; `None` while a silence is not proven to be the filter's.
+    const fn let_in(self) -> Option<bool> {
+        match self {
+            Self::Silent => None,
+            Self::Proven => Some(false),
+            Self::Broken => Some(true),
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Greeting { due: Instant, tries: u8 },
@@ -80,8 +98,6 @@ enum Phase {
 const INTERVAL: Duration = Duration::from_millis(400);
 /// How often a server is greeted, and how often what was silent is asked directly.
 const TRIES: u8 = 8;
-/// Time between rounds, at least: a lost packet of one says little about the next.
-const ROUND: Duration = Duration::from_millis(200);
 
 impl Filtering {
     /// Begins with the first server.
@@ -92,9 +108,11 @@ impl Filtering {
             session: rng.random(),
             phase: Phase::Greeting { due: now, tries: 0 },
             place: 0,
-            token: [0; TOKEN_LENGTH],
+            asker: None,
             other: None,
             rounds: Rounds::default(),
+            other_address: Silence::default(),
+            other_port: Silence::default(),
             local: None,
             evidence: FilteringEvidence::default(),
             outbox: VecDeque::new(),
@@ -161,54 +179,69 @@ impl Filtering {
             due: now + INTERVAL,
             tries: tries + 1,
         };
-        let payload = server.greeting(self.session, 0);
+        let asker = self
+            .asker
+            .get_or_insert_with(|| Asker::new(server.peer(), self.session));
+        let payload = server.greeting(asker, 0);
         self.send(server.peer(), payload);
     }
 
     /// Goes on to the next server: this one is silent, or has no second address.
     fn next_server(&mut self, now: Instant) {
         self.place += 1;
+        self.asker = None;
         self.local = None;
         self.phase = Phase::Greeting { due: now, tries: 0 };
         self.greet(0, now);
     }
 
     fn begin_round(&mut self, now: Instant) {
-        let Some(server) = self.server() else { return };
+        let (Some(server), Some(asker)) = (self.server(), self.asker) else {
+            return;
+        };
         if !self.rounds.may_go_on() {
             return self.begin_proof(now);
         }
         let round = self.rounds.begin(now);
         for kind in Kind::ALL {
             // What was let in once needs no asking again.
-            if kind == Kind::Control || self.rounds.let_in(kind).is_none() {
-                let payload = server.ask(self.token, self.session, round, kind);
+            if self.silence(kind) != Some(Silence::Broken) {
+                let payload = server.ask(&asker, round, kind);
                 self.send(server.peer(), payload);
             }
         }
-        let due = now + ROUND.max(self.rounds.round_trip() * 3 / 2);
+        let due = self.rounds.next(now);
         self.phase = Phase::Rounds { due };
+    }
+
+    /// What is known of the endpoint that such an answer comes from.
+    const fn silence(&self, kind: Kind) -> Option<Silence> {
+        match kind {
+            Kind::Control => None,
+            Kind::OtherAddress => Some(self.other_address),
+            Kind::OtherPort => Some(self.other_port),
+        }
     }
 
     /// Rounds enough: asks directly what stayed silent, once the copies of the last answers are through. They
     /// would come in behind the direct question.
     fn begin_proof(&mut self, now: Instant) {
-        let due = now + ROUND.max(self.rounds.round_trip() * 3 / 2);
+        let due = self.rounds.next(now);
         self.phase = Phase::Proving { due, tries: 0 };
     }
 
     fn prove(&mut self, tries: u8, now: Instant) {
-        let (Some(server), Some(other)) = (self.server(), self.other) else {
+        let (Some(server), Some(asker), Some(other)) = (self.server(), self.asker, self.other)
+        else {
             return self.finish();
         };
-        let wanting: Vec<PeerAddr> = [
-            (Kind::OtherAddress, other.address),
-            (Kind::OtherPort, other.port),
+        let silent = [
+            (self.other_address, other.address),
+            (self.other_port, other.port),
         ]
         .into_iter()
-        .filter(|(kind, _)| self.rounds.is_silent(*kind) && !self.rounds.is_proven(*kind))
-        .map(|(_, peer)| peer)
-        .collect();
+        .filter(|(silence, _)| *silence == Silence::Silent && self.rounds.is_enough());
+        let wanting: Vec<PeerAddr> = silent.map(|(_, peer)| peer).collect();
         if wanting.is_empty() || tries >= TRIES {
             return self.finish();
         }
@@ -217,7 +250,7 @@ impl Filtering {
             tries: tries + 1,
         };
         for peer in wanting {
-            let payload = server.greeting(self.session, 1);
+            let payload = server.greeting(&asker, 1);
             self.send(peer, payload);
         }
     }
@@ -239,7 +272,6 @@ impl Filtering {
                 };
                 self.evidence.one_address = false;
                 self.other = Some(other);
-                self.token = greeting.token;
                 self.begin_round(now);
             }
             (
@@ -254,21 +286,27 @@ impl Filtering {
                 if expected != Some(source) {
                     return;
                 }
-                self.rounds.note(round, kind, now);
+                match kind {
+                    Kind::Control => self.rounds.note_control(round, now),
+                    Kind::OtherAddress => self.other_address = Silence::Broken,
+                    Kind::OtherPort => self.other_port = Silence::Broken,
+                }
                 self.conclude();
-                if self.rounds.let_in(Kind::OtherAddress).is_some() {
+                if self.other_address == Silence::Broken {
                     self.finish();
                 } else if self.rounds.is_enough() && matches!(self.phase, Phase::Rounds { .. }) {
                     self.begin_proof(now);
                 }
             }
             (Heard::Greeting(_), Phase::Proving { .. }) => {
-                let kind = match self.other {
-                    Some(other) if other.address == source => Kind::OtherAddress,
-                    Some(other) if other.port == source => Kind::OtherPort,
+                let silence = match self.other {
+                    Some(other) if other.address == source => &mut self.other_address,
+                    Some(other) if other.port == source => &mut self.other_port,
                     _ => return,
                 };
-                self.rounds.prove(kind);
+                if *silence == Silence::Silent {
+                    *silence = Silence::Proven;
+                }
                 self.conclude();
                 self.prove(0, now);
             }
@@ -277,8 +315,8 @@ impl Filtering {
     }
 
     fn conclude(&mut self) {
-        self.evidence.from_other_address = self.rounds.let_in(Kind::OtherAddress);
-        self.evidence.from_other_port = self.rounds.let_in(Kind::OtherPort);
+        self.evidence.from_other_address = self.other_address.let_in();
+        self.evidence.from_other_port = self.other_port.let_in();
     }
 
     fn finish(&mut self) {
@@ -303,7 +341,8 @@ impl Machine for Filtering {
             } if socket == self.socket() => {
                 let heard = self
                     .server()
-                    .and_then(|server| server.read(self.session, payload));
+                    .zip(self.asker.as_mut())
+                    .and_then(|(server, asker)| server.read(asker, payload));
                 if let Some(heard) = heard {
                     self.handle_heard(heard, source, now);
                 }

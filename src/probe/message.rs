@@ -80,7 +80,7 @@ pub struct Ask {
     pub repeats: u8,
     /// Time between these.
     pub spacing: Duration,
-    /// Time to live of the answers; 0: the host's default.
+    /// Time to live of the delayed answers; 0: the host's default, which the answer at once always has.
     pub ttl: u8,
 }
 

@@ -33,12 +33,12 @@ use crate::{
 
 /// The longest delay of an answer.
 pub const MAX_DELAY: Duration = Duration::from_secs(900);
-/// Delayed answers that may be pending for one client.
-pub const MAX_PENDING: usize = 1024;
+/// Delayed answers that may be pending for one client, repeats not counted.
+pub const MAX_PENDING: usize = 4096;
 /// Delayed answers that may be pending in all.
 const MAX_PENDING_TOTAL: usize = 262_144;
-/// How often a delayed answer is sent at most.
-const MAX_REPEATS: u8 = 8;
+/// How often a delayed answer is sent at most: for some minutes, where it keeps a NAT on the way open.
+pub const MAX_REPEATS: u8 = 64;
 /// Delayed answers, every repeat counted, that one client may ask for a second in the long run. A whole
 /// sweep, whose answers spread over minutes, is asked for within seconds: as many as may be pending, at once.
 const ANSWERS: Rate = Rate::per_second(2_000).with_burst(8_192);
@@ -47,7 +47,7 @@ const ANSWERS_TOTAL: Rate = Rate::per_second(50_000);
 /// Time between repeats, at least.
 const MIN_SPACING: Duration = Duration::from_millis(20);
 /// Time between repeats, at most.
-const MAX_SPACING: Duration = Duration::from_secs(1);
+const MAX_SPACING: Duration = Duration::from_secs(30);
 /// Answers are never sent with a time to live above this.
 const MAX_TTL: u8 = 64;
 /// How long an arrival is remembered for STATUS.
@@ -348,7 +348,7 @@ impl Reflector {
                 socket,
                 peer: arrival.peer,
                 payload: pong(frame.source, frame.timestamp, &echo),
-                ttl,
+                ttl: None,
             });
         }
         for (which, delay) in (1..).zip(&ask.delays) {

@@ -125,6 +125,10 @@ impl Survey {
             return;
         }
         self.stopped = true;
+        self.beside.stop(now);
+        while let Some(transmit) = self.beside.poll_transmit() {
+            self.outbox.push_back(transmit);
+        }
         if let Some(lifetime) = &mut self.lifetime {
             lifetime.stop(now);
             while let Some(transmit) = lifetime.poll_transmit() {
@@ -394,6 +398,7 @@ impl Survey {
             shapes: plan.shapes,
             longest: plan.longest,
             budget: plan.budget,
+            isolation: None,
             lossy: self.may_lose(),
             seed: self.rng.random(),
         };
@@ -454,7 +459,7 @@ impl Machine for Survey {
                     mapping.handle_input(input, now);
                 }
             }
-            SocketKey(beside::FIRST..beside::END) => self.beside.handle_input(input, now),
+            _ if Beside::owns(socket) => self.beside.handle_input(input, now),
             _ => {
                 if let Some(lifetime) = &mut self.lifetime {
                     lifetime.handle_input(input, now);

@@ -7,14 +7,14 @@ use crate::{
     probe::{
         behaviour::Shape,
         evidence::{
-            AsteriskEvidence, Evidence, FilteringEvidence, LifetimeEvidence, MappingEvidence,
-            ReachEvidence, RegistrationEvidence, RegistrationState, ShapeLifetime,
+            AsteriskEvidence, Evidence, FilteringEvidence, HopsEvidence, LifetimeEvidence,
+            MappingEvidence, ReachEvidence, RegistrationEvidence, RegistrationState, ShapeLifetime,
         },
     },
     report::model::{
-        Asterisk, Controls, Edge, Filtering, Finding, Gone, Host, Lifetime, Mapping, Measurements,
-        Number, Observation, Provider, Reachability, Reachable, Registration, Report,
-        SCHEMA_VERSION, Severity, Spread, Time, Tool, Unknown, Verdict,
+        Asterisk, Controls, Edge, Filtering, Finding, Gone, Hops, Host, Lifetime, Mapping,
+        Measurements, NatHop, Number, Observation, Provider, Reachability, Reachable, Registration,
+        Report, SCHEMA_VERSION, Severity, Spread, Time, Tool, Unknown, Verdict,
     },
     types::{MappedAddr, PeerAddr},
 };
@@ -104,6 +104,7 @@ fn measurements(evidence: &Evidence, judgement: &Judgement) -> Measurements {
             .as_ref()
             .map(|seen| filtering(seen, judgement)),
         lifetime: evidence.lifetime.as_ref().map(lifetime),
+        hops: evidence.hops.as_ref().map(|seen| hops(seen, judgement)),
         reachable: judgement.reachable.map(|reachable| Reachable {
             fraction: Some(Number::new(reachable.fraction)),
             open_s: reachable.open.map(Number::seconds),
@@ -222,14 +223,38 @@ fn lifetime(seen: &LifetimeEvidence) -> Lifetime {
     }
 }
 
+fn hops(seen: &HopsEvidence, judgement: &Judgement) -> Hops {
+    let boxes = judgement.boxes.iter();
+    Hops {
+        nats: boxes
+            .map(|found| NatHop {
+                hop: found.hop,
+                address: found.address,
+                exchange_s: found.exchange.as_ref().map(gone).unwrap_or_default(),
+                alive_s: found
+                    .exchange
+                    .as_ref()
+                    .and_then(|edge| edge.alive.map(Number::seconds)),
+            })
+            .collect(),
+        distance: seen.distance,
+        outermost: seen.outermost,
+        routers: seen.routers.iter().map(|(_, address)| *address).collect(),
+    }
+}
+
 fn edge(seen: &ShapeLifetime) -> Edge {
     Edge {
         alive_s: seen.alive.map(Number::seconds),
-        dead_s: match seen.dead {
-            Some(dead) => Gone::After(Number::seconds(dead)),
-            None if seen.outlived => Gone::Outlived,
-            None => Gone::Unknown,
-        },
+        dead_s: gone(seen),
+    }
+}
+
+fn gone(seen: &ShapeLifetime) -> Gone {
+    match seen.dead {
+        Some(dead) => Gone::After(Number::seconds(dead)),
+        None if seen.outlived => Gone::Outlived,
+        None => Gone::Unknown,
     }
 }
 

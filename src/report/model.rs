@@ -6,7 +6,10 @@
 mod number;
 mod time;
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -155,6 +158,9 @@ pub struct Measurements {
     /// How long idle mappings live.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lifetime: Option<Lifetime>,
+    /// The boxes on the way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hops: Option<Hops>,
     /// The share of the time in which calls can come in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reachable: Option<Reachable>,
@@ -285,6 +291,38 @@ pub struct Filtering {
     /// Rounds of questions, each with a control probe.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub controls: Option<Controls>,
+}
+
+/// The boxes on the way to the reflector.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Hops {
+    /// Those that are proven to keep state, the nearest first.
+    #[serde(default)]
+    pub nats: Vec<NatHop>,
+    /// How many hops away the reflector is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub distance: Option<u8>,
+    /// The hop of the outermost box that filters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outermost: Option<u8>,
+    /// All routers on the way, the nearest first; null: one that reports nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routers: Vec<Option<IpAddr>>,
+}
+
+/// A box that keeps state.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct NatHop {
+    /// How many hops away; 1 is the nearest.
+    pub hop: u8,
+    /// Its address on our side.
+    pub address: Option<IpAddr>,
+    /// After how long it forgets an idle exchange; null: it kept it for as long as was tried.
+    #[serde(default, skip_serializing_if = "Gone::is_unknown")]
+    pub exchange_s: Gone,
+    /// The longest idle time after which it was proven to remember.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alive_s: Option<Number>,
 }
 
 /// How long idle mappings live.

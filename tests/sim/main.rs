@@ -5,6 +5,7 @@
 
 mod arbitrary;
 mod bad_servers;
+mod hops;
 mod late_answers;
 mod lifetime;
 mod nat_table;

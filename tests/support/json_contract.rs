@@ -1,6 +1,9 @@
 //! The JSON report against its contract: every key, its type and its words.
 
-use std::{collections::BTreeSet, net::SocketAddr};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, SocketAddr},
+};
 
 use iax2_natcheck::check::FindingId;
 use serde_json::{Map, Value};
@@ -16,6 +19,10 @@ enum Kind {
     Flag,
     /// `192.0.2.1:4569` or `[2001:db8::1]:4569`.
     Address,
+    /// `192.0.2.1` or `2001:db8::1`.
+    Ip,
+    /// The same, or null.
+    IpOrNull,
     /// RFC 3339, UTC.
     Time,
     /// One of these words.
@@ -37,7 +44,7 @@ enum Need {
     OrEither,
 }
 
-use Kind::{Address, Count, Flag, List, Number, Object, Text, Time, Word};
+use Kind::{Address, Count, Flag, Ip, IpOrNull, List, Number, Object, Text, Time, Word};
 use Need::{OrAbsent, OrEither, OrNull, Required};
 
 const DEPENDENCE: Kind = Word(&[
@@ -77,6 +84,7 @@ const KEYS: &[(&str, &str, Need, Kind)] = &[
             "register",
             "nat mapping",
             "nat filtering",
+            "nat hops",
             "nat lifetime",
         ]),
     ),
@@ -267,6 +275,17 @@ const KEYS: &[(&str, &str, Need, Kind)] = &[
         Required,
         Count,
     ),
+    ("measurements", "hops", OrAbsent, Object),
+    ("measurements.hops", "nats", Required, List),
+    ("measurements.hops.nats", "[]", Required, Object),
+    ("measurements.hops.nats[]", "hop", Required, Count),
+    ("measurements.hops.nats[]", "address", OrNull, Ip),
+    ("measurements.hops.nats[]", "exchange_s", OrEither, Number),
+    ("measurements.hops.nats[]", "alive_s", OrAbsent, Number),
+    ("measurements.hops", "distance", OrAbsent, Count),
+    ("measurements.hops", "outermost", OrAbsent, Count),
+    ("measurements.hops", "routers", OrAbsent, List),
+    ("measurements.hops.routers", "[]", Required, IpOrNull),
     ("measurements", "reachable", OrAbsent, Object),
     ("measurements.reachable", "fraction", Required, Number),
     ("measurements.reachable", "open_s", OrNull, Number),
@@ -350,6 +369,8 @@ fn fits(value: &Value, kind: Kind) -> bool {
             let read = text.parse::<SocketAddr>();
             read.is_ok_and(|address| address.to_string() == text && address.port() != 0)
         }),
+        Ip => text.is_some_and(|text| text.parse::<IpAddr>().is_ok()),
+        IpOrNull => value.is_null() || fits(value, Ip),
         Time => {
             text.is_some_and(|text| text.ends_with('Z') && humantime::parse_rfc3339(text).is_ok())
         }

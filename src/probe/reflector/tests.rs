@@ -131,7 +131,7 @@ fn a_whole_sweep_is_granted_at_once() {
 #[test]
 fn a_quota_is_for_a_whole_ipv6_64() {
     let mut scene = Scene::new();
-    let granted = (1..=1200).filter(|host| {
+    let granted = (1..=4200).filter(|host| {
         scene.from(&format!("[2001:db8::{host:x}]:4569"));
         scene.ask(1, *host, &[60], 1)
     });

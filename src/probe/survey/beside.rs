@@ -11,24 +11,32 @@ use crate::{
         done::Done,
         evidence::Evidence,
         filtering::{Filtering, FilteringConfig, FilteringServer},
+        hops::{self, Hops, HopsConfig, timers::TimersPlan},
     },
     proto::contract::{Input, Machine, SocketKey, Transmit, earlier},
     types::PeerAddr,
 };
 
 /// The first key of all of them; the last one is below [`END`].
-pub(super) const FIRST: u32 = 8;
+const FIRST: u32 = 8;
 /// The first key that is none of theirs.
 pub(super) const END: u32 = 4096;
 
 /// Filtering has one socket a server.
 const FILTERING: u32 = FIRST;
-const FILTERING_SERVERS: usize = 8;
+const FILTERING_SERVERS: u32 = 8;
+/// Hops have many, and as many more as their timers need, which are out of everybody's way.
+const HOPS: u32 = FILTERING + FILTERING_SERVERS;
+const HOP_TIMERS: u32 = 1 << 24;
+const _: () = assert!(HOPS + hops::SOCKETS < END, "the sockets overlap");
 
 /// The experiments, as far as they were asked for.
 #[derive(Debug, Default)]
 pub(super) struct Beside {
     filtering: Option<Filtering>,
+    hops: Option<Hops>,
+    /// What waits until the servers' other addresses may be talked to.
+    waiting: Option<HopsConfig>,
 }
 
 impl Beside {
@@ -40,17 +48,63 @@ impl Beside {
         now: Instant,
     ) -> Self {
         let mut beside = Self::default();
+        if config.beside.contains(&Experiment::Hops) {
+            let plan = config.hop_timers.as_ref();
+            beside.waiting = Some(HopsConfig {
+                reflectors: reflectors.to_vec(),
+                first_socket: SocketKey(HOPS),
+                timers: plan.map(|plan| TimersPlan {
+                    longest: plan.longest,
+                    budget: plan.budget,
+                    first_socket: SocketKey(HOP_TIMERS),
+                    lossy: true,
+                }),
+                seed: rng.random(),
+            });
+        }
         if config.beside.contains(&Experiment::Filtering) {
             let reflectors = reflectors.iter().copied().map(FilteringServer::Reflector);
             let stun = config.stun.iter().copied().map(FilteringServer::Stun);
             let config = FilteringConfig {
-                servers: reflectors.chain(stun).take(FILTERING_SERVERS).collect(),
+                servers: reflectors
+                    .chain(stun)
+                    .take(FILTERING_SERVERS as usize)
+                    .collect(),
                 first_socket: SocketKey(FILTERING),
                 seed: rng.random(),
             };
             beside.filtering = Some(Filtering::new(config, now));
         }
+        beside.advance(now);
         beside
+    }
+
+    /// Whether the key is one of theirs.
+    pub(super) const fn owns(socket: SocketKey) -> bool {
+        (FIRST <= socket.0 && socket.0 < END) || socket.0 >= HOP_TIMERS
+    }
+
+    /// Begins what had to wait.
+    fn advance(&mut self, now: Instant) {
+        if self.needs_strangers() {
+            return;
+        }
+        let Some(config) = self.waiting.take() else {
+            return;
+        };
+        // Where nobody answered a greeting, nobody is greeted again.
+        let filtering = self.filtering.as_ref().and_then(Filtering::evidence);
+        if filtering.is_none_or(|seen| seen.server.is_some()) {
+            self.hops = Some(Hops::new(config, now));
+        }
+    }
+
+    /// Ends early what goes on; reflectors are told to send nothing more.
+    pub(super) fn stop(&mut self, now: Instant) {
+        self.waiting = None;
+        if let Some(hops) = &mut self.hops {
+            hops.stop(now);
+        }
     }
 
     /// Whether an experiment needs the servers' other addresses to be strangers to this host.
@@ -62,18 +116,21 @@ impl Beside {
     /// Whether nothing of it goes on any more.
     pub(super) fn is_finished(&self) -> bool {
         self.filtering.as_ref().is_none_or(Filtering::is_finished)
+            && self.hops.as_ref().is_none_or(Hops::is_finished)
+            && self.waiting.is_none()
     }
 
     /// Writes down what was found so far.
     pub(super) fn tell(&self, evidence: &mut Evidence) {
         evidence.filtering = self.filtering.as_ref().and_then(Filtering::evidence);
+        evidence.hops = self.hops.as_ref().map(Hops::evidence);
     }
 
     fn each(&mut self) -> impl Iterator<Item = &mut dyn Machine<Event = Done>> {
-        let filtering = self.filtering.as_mut();
-        [filtering.map(|machine| machine as &mut dyn Machine<Event = Done>)]
-            .into_iter()
-            .flatten()
+        type Child<'a> = &'a mut dyn Machine<Event = Done>;
+        let filtering = self.filtering.as_mut().map(|machine| machine as Child<'_>);
+        let hops = self.hops.as_mut().map(|machine| machine as Child<'_>);
+        [filtering, hops].into_iter().flatten()
     }
 }
 
@@ -84,12 +141,14 @@ impl Machine for Beside {
         for machine in self.each() {
             machine.handle_input(input, now);
         }
+        self.advance(now);
     }
 
     fn handle_timeout(&mut self, now: Instant) {
         for machine in self.each() {
             machine.handle_timeout(now);
         }
+        self.advance(now);
     }
 
     fn poll_transmit(&mut self) -> Option<Transmit> {
@@ -101,8 +160,11 @@ impl Machine for Beside {
     }
 
     fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        [self.filtering.as_ref().and_then(Filtering::poll_timeout)]
-            .into_iter()
-            .fold(None, earlier)
+        [
+            self.filtering.as_ref().and_then(Filtering::poll_timeout),
+            self.hops.as_ref().and_then(Hops::poll_timeout),
+        ]
+        .into_iter()
+        .fold(None, earlier)
     }
 }

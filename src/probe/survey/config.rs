@@ -33,6 +33,8 @@ pub struct SurveyConfig {
     pub beside: BTreeSet<Experiment>,
     /// The lifetimes to measure; `None`: none.
     pub sweep: Option<SweepPlan>,
+    /// How to time each of several boxes on the way; `None`: only where they stand is found out.
+    pub hop_timers: Option<SweepPlan>,
     /// When frames of the registration are sent again.
     pub retry: RetryPolicy,
     /// Seed of everything random.
@@ -55,6 +57,7 @@ impl SurveyConfig {
             mapping: true,
             beside: Experiment::ALL.into_iter().collect(),
             sweep: Some(SweepPlan::default()),
+            hop_timers: None,
             retry: RetryPolicy::QUICK,
             seed,
         }
@@ -66,11 +69,13 @@ impl SurveyConfig {
 pub enum Experiment {
     /// Whom the NAT lets in.
     Filtering,
+    /// Which boxes on the way keep state.
+    Hops,
 }
 
 impl Experiment {
     /// All of them.
-    pub const ALL: [Self; 1] = [Self::Filtering];
+    pub const ALL: [Self; 2] = [Self::Filtering, Self::Hops];
 }
 
 /// Which lifetimes are measured, and with how many mappings.

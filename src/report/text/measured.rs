@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use crate::report::{
     model::{
-        Asterisk, Edge, Filtering, Gone, Lifetime, Mapping, Measurements, Number, Observation,
-        Reachability, Reachable, Registration,
+        Asterisk, Edge, Filtering, Gone, Hops, Lifetime, Mapping, Measurements, NatHop, Number,
+        Observation, Reachability, Reachable, Registration,
     },
     text::wrap,
 };
@@ -39,6 +39,9 @@ pub(super) fn lines(measured: &Measurements) -> Vec<String> {
     }
     if let Some(seen) = &measured.lifetime {
         rows.extend(lifetime(seen));
+    }
+    if let Some(seen) = &measured.hops {
+        rows.extend(hops(seen));
     }
     if let Some(reachable) = &measured.reachable {
         rows.push(("reachable", share(reachable)));
@@ -290,6 +293,38 @@ fn lifetime(seen: &Lifetime) -> Vec<(&'static str, String)> {
         first.0 = "idle mapping";
     }
     rows
+}
+
+fn hops(seen: &Hops) -> Vec<(&'static str, String)> {
+    let mut way = match seen.distance {
+        Some(distance) => format!("the reflector is {distance} hops away"),
+        None => "how far the reflector is, is not known".into(),
+    };
+    if !seen.routers.is_empty() {
+        let routers = seen.routers.iter().map(|router| match router {
+            Some(address) => address.to_string(),
+            None => "?".into(),
+        });
+        way = format!("{way}: {}", routers.collect::<Vec<_>>().join(", "));
+    }
+    let mut rows = vec![("hops", way)];
+    rows.extend(seen.nats.iter().map(|nat| ("", nat_hop(nat))));
+    rows
+}
+
+fn nat_hop(nat: &NatHop) -> String {
+    let place = match nat.address {
+        Some(address) => format!("hop {}, {address}", nat.hop),
+        None => format!("hop {}", nat.hop),
+    };
+    let keeps = Edge {
+        alive_s: nat.alive_s,
+        dead_s: nat.exchange_s,
+    };
+    match (nat.alive_s, nat.exchange_s) {
+        (None, Gone::Unknown) => format!("{place} keeps state"),
+        _ => format!("{place} keeps state; after an exchange: {}", edge(&keeps)),
+    }
 }
 
 fn edge(edge: &Edge) -> String {
