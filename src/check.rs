@@ -11,6 +11,7 @@ pub mod hops;
 pub mod lifetime;
 pub mod nat_kind;
 pub mod open_question;
+pub mod payload;
 pub mod peer;
 pub mod registration;
 mod sentence;
@@ -101,6 +102,7 @@ pub fn judge(evidence: &Evidence, context: &Context) -> Judgement {
         registration::finding(evidence, context),
         lifetime::finding(evidence, context),
         hops::finding(evidence),
+        payload::finding(evidence),
     ]
     .into_iter()
     .flatten()

@@ -9,6 +9,7 @@ pub mod hops;
 pub mod lifetime;
 pub mod mapping;
 pub mod message;
+pub mod payload;
 pub mod provider;
 pub mod reach;
 pub mod reflector;

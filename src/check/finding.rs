@@ -130,6 +130,12 @@ findings! {
          on both. nat hops reads the timer of each.",
         "Keep mappings open for the box that forgets first; make the inner router a bridge or give it \
          the public address, or ask the carrier for one.";
+    /// The content of packets changes on the way.
+    PayloadRewritten = "payload-rewritten",
+        "Warning. What a reflector received differs from what was sent, or an address in the content of \
+         its answers was replaced: an application layer gateway is at work (RFC 4787 REQ-10). The \
+         finding shows the octets.",
+        "Switch application layer gateways off on the router (SIP ALG, helper, fixup); IAX2 needs none.";
     /// The main question stays open.
     NotMeasured = "not-measured",
         "Unknown. The main question of the command stays open; the finding names the fact that is \

@@ -81,6 +81,10 @@ fn consequence(worst: &Finding, reachable: Option<Reachable>, hops: Option<Durat
                     .into()
             }
         },
+        FindingId::PayloadRewritten => {
+            "Calls may fail in strange ways: a device on the way rewrites the content of packets."
+                .into()
+        }
         FindingId::NotMeasured => format!("{}.", worst.title),
     }
 }

@@ -54,6 +54,10 @@ impl Asker {
         }
     }
 
+    pub(super) const fn token(&self) -> [u8; TOKEN_LENGTH] {
+        self.token
+    }
+
     /// Greets. A token is good for the socket that greeted.
     pub(super) fn hello(&self) -> Vec<u8> {
         self.poke(&Request::Hello, 0)

@@ -26,6 +26,8 @@ pub struct Evidence {
     pub filtering: Option<FilteringEvidence>,
     /// Which boxes stand on the way.
     pub hops: Option<HopsEvidence>,
+    /// Whether what arrives equals what left.
+    pub payload: Option<PayloadEvidence>,
     /// How long idle mappings live.
     pub lifetime: Option<LifetimeEvidence>,
     /// The survey was stopped before its end (by the user, or by the time limit).
@@ -139,6 +141,9 @@ pub struct MappingEvidence {
     pub observations: Vec<MappingObservation>,
     /// Peers asked that did not answer.
     pub unanswered: Vec<PeerAddr>,
+    /// STUN servers whose MAPPED-ADDRESS differs from their XOR-MAPPED-ADDRESS: what they saw, and what stood
+    /// in its place in the content.
+    pub rewritten: Vec<(PeerAddr, MappedAddr, MappedAddr)>,
     /// A server said that its other address is not available (one-address reflector or STUN
     /// server): address-dependence cannot be told from endpoint-independence.
     pub one_address: bool,
@@ -202,6 +207,44 @@ pub struct FilteringEvidence {
     pub from_other_port: Option<bool>,
     /// Rounds of questions, and those whose control was answered.
     pub rounds: (u32, u32),
+}
+
+/// What left compared with what arrived, octet by octet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PayloadEvidence {
+    /// The reflector; `None` where none answered.
+    pub server: Option<PeerAddr>,
+    /// Answers that were compared; what follows shows in every one of them.
+    pub answers: u32,
+    /// Octets compared in each.
+    pub octets: usize,
+    /// Length of the datagram that left, and of the one that arrived.
+    pub length: (usize, usize),
+    /// What was changed on the way out.
+    pub changed: Vec<ChangedOctet>,
+    /// Our public address, and what stood in its place in the content of an answer.
+    pub mapped: Option<(MappedAddr, MappedAddr)>,
+}
+
+impl PayloadEvidence {
+    /// Whether somebody rewrote the content; `None`: too few answers came to tell.
+    #[must_use]
+    pub fn is_rewritten(&self) -> Option<bool> {
+        let (sent, received) = self.length;
+        let differs = sent != received || !self.changed.is_empty() || self.mapped.is_some();
+        (self.answers >= 2).then_some(differs)
+    }
+}
+
+/// An octet that arrived as another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChangedOctet {
+    /// Where in the datagram.
+    pub offset: u32,
+    /// As it left.
+    pub sent: u8,
+    /// As it arrived.
+    pub received: u8,
 }
 
 /// The way to a reflector, hop by hop.

@@ -325,6 +325,11 @@ impl Mapping {
         if let Some(mapped) = mapped {
             self.observe(peer, mapped, MappingSource::Stun, now);
         }
+        if let (Some(hidden), Some(plain)) = (message.xor_mapped, message.plain_mapped)
+            && hidden != plain
+        {
+            self.evidence.rewritten.push((peer, hidden, plain));
+        }
         if !self.settled && self.config.stun.contains(&peer) {
             // OTHER-ADDRESS has both the other address and the other port (RFC 5780 §7.4).
             match message

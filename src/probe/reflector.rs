@@ -14,7 +14,9 @@ use std::{
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
 use crate::{
-    probe::message::{Answer, AnswerFrom, Ask, MAX_STATUS, Nonce, Refused, Request},
+    probe::message::{
+        Answer, AnswerFrom, Ask, MAX_STATUS, Mirror, Mirrored, Nonce, Refused, Request,
+    },
     proto::{
         admission::{Rate, RateLimit, source_prefix},
         contract::{SocketKey, Transmit, earlier},
@@ -25,7 +27,7 @@ use crate::{
     types::{CallNumber, MappedAddr, PeerAddr, Timestamp},
     wire::iax2::{
         command::Command,
-        frame::FullFrame,
+        frame::{Frame, FullFrame},
         ie::{IeId, IeWriter},
         ie_value::Ie,
     },
@@ -202,7 +204,8 @@ impl Reflector {
             Request::Hello => false,
             Request::Ask(Ask { token, .. })
             | Request::Status { token, .. }
-            | Request::Cancel { token, .. } => self.tokens.verify(token, arrival.peer, now),
+            | Request::Cancel { token, .. }
+            | Request::Mirror(Mirror { token, .. }) => self.tokens.verify(token, arrival.peer, now),
         };
         let rate = if is_proven {
             &mut self.proven
@@ -246,6 +249,19 @@ impl Reflector {
                     })
                     .collect();
                 self.reply(frame, arrival, &Answer::Status { session, arrived });
+            }
+            Request::Mirror(mirror) => {
+                // What was decoded is written again as it came.
+                let mut octets = Frame::Full(*frame).to_vec();
+                octets.truncate(mirror.repeated());
+                let mirrored = Mirrored {
+                    nonce: mirror.nonce,
+                    length: u16::try_from(arrival.length).unwrap_or(u16::MAX),
+                    hidden: mapped,
+                    plain: mapped,
+                    octets,
+                };
+                self.reply(frame, arrival, &Answer::Mirrored(mirrored));
             }
             Request::Cancel { session, .. } => {
                 self.cancel(source_prefix(arrival.peer.get().ip()), session);

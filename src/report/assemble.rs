@@ -13,8 +13,8 @@ use crate::{
     },
     report::model::{
         Asterisk, Controls, Edge, Filtering, Finding, Gone, Hops, Host, Lifetime, Mapping,
-        Measurements, NatHop, Number, Observation, Provider, Reachability, Reachable, Registration,
-        Report, SCHEMA_VERSION, Severity, Spread, Time, Tool, Unknown, Verdict,
+        Measurements, NatHop, Number, Observation, Payload, Provider, Reachability, Reachable,
+        Registration, Report, SCHEMA_VERSION, Severity, Spread, Time, Tool, Unknown, Verdict,
     },
     types::{MappedAddr, PeerAddr},
 };
@@ -104,6 +104,11 @@ fn measurements(evidence: &Evidence, judgement: &Judgement) -> Measurements {
             .as_ref()
             .map(|seen| filtering(seen, judgement)),
         lifetime: evidence.lifetime.as_ref().map(lifetime),
+        payload: evidence.payload.as_ref().map(|seen| Payload {
+            rewritten: check::payload::is_rewritten(evidence),
+            compared: seen.answers,
+            octets: u32::try_from(seen.octets).unwrap_or(u32::MAX),
+        }),
         hops: evidence.hops.as_ref().map(|seen| hops(seen, judgement)),
         reachable: judgement.reachable.map(|reachable| Reachable {
             fraction: Some(Number::new(reachable.fraction)),

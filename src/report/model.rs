@@ -158,6 +158,9 @@ pub struct Measurements {
     /// How long idle mappings live.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lifetime: Option<Lifetime>,
+    /// Whether what arrives equals what left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payload: Option<Payload>,
     /// The boxes on the way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hops: Option<Hops>,
@@ -291,6 +294,17 @@ pub struct Filtering {
     /// Rounds of questions, each with a control probe.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub controls: Option<Controls>,
+}
+
+/// What left compared with what arrived.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Payload {
+    /// Somebody on the way rewrites the content; null: not known.
+    pub rewritten: Option<bool>,
+    /// Datagrams compared.
+    pub compared: u32,
+    /// Octets of each.
+    pub octets: u32,
 }
 
 /// The boxes on the way to the reflector.

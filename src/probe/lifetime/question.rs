@@ -174,6 +174,7 @@ impl Answerer {
                         indices: arrived,
                     },
                     Answer::Refused { reason, .. } => Reply::Refused { index, reason },
+                    Answer::Mirrored(_) => return None,
                 })
             }
             Self::Stun(_) => {

@@ -12,6 +12,7 @@ use crate::{
         evidence::Evidence,
         filtering::{Filtering, FilteringConfig, FilteringServer},
         hops::{self, Hops, HopsConfig, timers::TimersPlan},
+        payload::{Payload, PayloadConfig},
     },
     proto::contract::{Input, Machine, SocketKey, Transmit, earlier},
     types::PeerAddr,
@@ -25,8 +26,10 @@ pub(super) const END: u32 = 4096;
 /// Filtering has one socket a server.
 const FILTERING: u32 = FIRST;
 const FILTERING_SERVERS: u32 = 8;
+/// The mirror has one a reflector.
+const PAYLOAD: u32 = FILTERING + FILTERING_SERVERS;
 /// Hops have many, and as many more as their timers need, which are out of everybody's way.
-const HOPS: u32 = FILTERING + FILTERING_SERVERS;
+const HOPS: u32 = PAYLOAD + 2;
 const HOP_TIMERS: u32 = 1 << 24;
 const _: () = assert!(HOPS + hops::SOCKETS < END, "the sockets overlap");
 
@@ -35,6 +38,7 @@ const _: () = assert!(HOPS + hops::SOCKETS < END, "the sockets overlap");
 pub(super) struct Beside {
     filtering: Option<Filtering>,
     hops: Option<Hops>,
+    payload: Option<Payload>,
     /// What waits until the servers' other addresses may be talked to.
     waiting: Option<HopsConfig>,
 }
@@ -61,6 +65,14 @@ impl Beside {
                 }),
                 seed: rng.random(),
             });
+        }
+        if config.beside.contains(&Experiment::Payload) {
+            let config = PayloadConfig {
+                reflectors: reflectors.to_vec(),
+                first_socket: SocketKey(PAYLOAD),
+                seed: rng.random(),
+            };
+            beside.payload = Some(Payload::new(config, now));
         }
         if config.beside.contains(&Experiment::Filtering) {
             let reflectors = reflectors.iter().copied().map(FilteringServer::Reflector);
@@ -117,6 +129,7 @@ impl Beside {
     pub(super) fn is_finished(&self) -> bool {
         self.filtering.as_ref().is_none_or(Filtering::is_finished)
             && self.hops.as_ref().is_none_or(Hops::is_finished)
+            && self.payload.as_ref().is_none_or(Payload::is_finished)
             && self.waiting.is_none()
     }
 
@@ -124,13 +137,15 @@ impl Beside {
     pub(super) fn tell(&self, evidence: &mut Evidence) {
         evidence.filtering = self.filtering.as_ref().and_then(Filtering::evidence);
         evidence.hops = self.hops.as_ref().map(Hops::evidence);
+        evidence.payload = self.payload.as_ref().map(Payload::evidence);
     }
 
     fn each(&mut self) -> impl Iterator<Item = &mut dyn Machine<Event = Done>> {
         type Child<'a> = &'a mut dyn Machine<Event = Done>;
         let filtering = self.filtering.as_mut().map(|machine| machine as Child<'_>);
         let hops = self.hops.as_mut().map(|machine| machine as Child<'_>);
-        [filtering, hops].into_iter().flatten()
+        let payload = self.payload.as_mut().map(|machine| machine as Child<'_>);
+        [filtering, hops, payload].into_iter().flatten()
     }
 }
 
@@ -163,6 +178,7 @@ impl Machine for Beside {
         [
             self.filtering.as_ref().and_then(Filtering::poll_timeout),
             self.hops.as_ref().and_then(Hops::poll_timeout),
+            self.payload.as_ref().and_then(Payload::poll_timeout),
         ]
         .into_iter()
         .fold(None, earlier)

@@ -71,11 +71,13 @@ pub enum Experiment {
     Filtering,
     /// Which boxes on the way keep state.
     Hops,
+    /// Whether what arrives equals what left.
+    Payload,
 }
 
 impl Experiment {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Filtering, Self::Hops];
+    pub const ALL: [Self; 3] = [Self::Filtering, Self::Hops, Self::Payload];
 }
 
 /// Which lifetimes are measured, and with how many mappings.

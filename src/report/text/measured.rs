@@ -37,6 +37,18 @@ pub(super) fn lines(measured: &Measurements) -> Vec<String> {
     if let Some(seen) = &measured.filtering {
         rows.push(("filtering", filtering(seen)));
     }
+    if let Some(seen) = measured.payload.as_ref().filter(|seen| seen.compared > 0) {
+        let how = match seen.rewritten {
+            Some(true) => "rewritten on the way",
+            Some(false) => "arrives as it leaves",
+            None => "not known whether it arrives as it leaves",
+        };
+        let words = format!(
+            "{how}: {} datagrams of {} octets compared",
+            seen.compared, seen.octets
+        );
+        rows.push(("content", words));
+    }
     if let Some(seen) = &measured.lifetime {
         rows.extend(lifetime(seen));
     }
