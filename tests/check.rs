@@ -13,6 +13,8 @@ mod filtering;
 mod hops;
 #[path = "check/nat.rs"]
 mod nat;
+#[path = "check/others.rs"]
+mod others;
 #[path = "check/payload.rs"]
 mod payload;
 #[path = "check/pbx.rs"]

@@ -81,6 +81,8 @@ const MAPPING_AGAIN: Duration = Duration::from_secs(4);
 /// A registration that timed out is tried so often again where the line loses packets, as any client would:
 /// four losses in a row are no silence.
 const RETRIES: u8 = 2;
+/// The same where POKEs are answered and none was lost: ten of them do not show every loss.
+const RETRIES_CLEAN: u8 = 1;
 /// How often progress is told.
 const TICK: Duration = Duration::from_millis(500);
 
@@ -318,7 +320,7 @@ impl Survey {
                 self.renew = Some(renew);
             }
             if matches!(event, RegistrationEvent::Ended(Outcome::TimedOut { .. })) {
-                again = self.retries < RETRIES && self.is_lossy() && !self.is_registered();
+                again = self.retries < self.retries_worth() && !self.is_registered();
             }
             self.events.push_back(SurveyEvent::Registration(event));
         }
@@ -336,11 +338,18 @@ impl Survey {
             .is_some_and(|record| record.evidence().state == RegistrationState::Registered)
     }
 
-    /// Whether some POKEs were answered and some were not.
-    fn is_lossy(&self) -> bool {
-        self.reaches()
-            .map(Reach::evidence)
-            .any(|evidence| (1..evidence.sent).contains(&evidence.received))
+    /// How often a registration that timed out is worth another try, by what came of the POKEs.
+    fn retries_worth(&self) -> u8 {
+        let reaches = self.reaches().map(Reach::evidence);
+        let answered: Vec<bool> = reaches
+            .filter(|seen| seen.received > 0)
+            .map(|seen| seen.received < seen.sent)
+            .collect();
+        match answered.as_slice() {
+            [] => 0,
+            lost if lost.contains(&true) => RETRIES,
+            _ => RETRIES_CLEAN,
+        }
     }
 
     /// Goes on to the next stage when this one is done.

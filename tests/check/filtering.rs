@@ -16,12 +16,12 @@ use crate::support::{
 const LINUX: Router = Router::masquerade(30, 120);
 
 /// Lets everybody in to the client, whatever its port: a full cone.
-const FULL_CONE: &str = "flush chain ip lab forward\n\
+pub(super) const FULL_CONE: &str = "flush chain ip lab forward\n\
     table ip cone { chain in { type nat hook prerouting priority dstnat; \
     iifname \"wan\" udp dport 1024-65535 dnat to 192.168.1.10; }; }\n";
 
 /// Lets in whom the client has sent to, from any port: a restricted cone.
-const RESTRICTED_CONE: &str = "flush chain ip lab forward\n\
+pub(super) const RESTRICTED_CONE: &str = "flush chain ip lab forward\n\
     table ip cone { set known { type ipv4_addr; flags dynamic; timeout 1m; };\n\
     chain out { type filter hook forward priority 1; oifname \"wan\" add @known { ip daddr }; };\n\
     chain in { type nat hook prerouting priority dstnat; \
