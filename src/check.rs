@@ -8,6 +8,7 @@ pub mod drift;
 pub mod filtering;
 pub mod finding;
 pub mod hops;
+pub mod inbound;
 pub mod lifetime;
 pub mod nat_kind;
 pub mod open_question;
@@ -103,6 +104,7 @@ pub fn judge(evidence: &Evidence, context: &Context) -> Judgement {
         lifetime::finding(evidence, context),
         hops::finding(evidence),
         payload::finding(evidence),
+        inbound::finding(evidence),
     ]
     .into_iter()
     .flatten()

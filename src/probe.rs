@@ -6,6 +6,7 @@ pub mod done;
 pub mod evidence;
 pub mod filtering;
 pub mod hops;
+pub mod inbound;
 pub mod lifetime;
 pub mod mapping;
 pub mod message;

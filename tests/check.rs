@@ -11,6 +11,8 @@ mod endings;
 mod filtering;
 #[path = "check/hops.rs"]
 mod hops;
+#[path = "check/inbound.rs"]
+mod inbound;
 #[path = "check/nat.rs"]
 mod nat;
 #[path = "check/others.rs"]

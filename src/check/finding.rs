@@ -136,6 +136,12 @@ findings! {
          its answers was replaced: an application layer gateway is at work (RFC 4787 REQ-10). The \
          finding shows the octets.",
         "Switch application layer gateways off on the router (SIP ALG, helper, fixup); IAX2 needs none.";
+    /// Strangers do not get in.
+    PortForwardMissing = "port-forward-missing",
+        "Critical, and only with --inbound PORT, which says that hosts call which the PBX does not \
+         register with. POKEs from the reflector's other address to that port of the public address \
+         were not answered.",
+        "Forward the UDP port to the PBX on every NAT in a row, and let it in on the PBX's own firewall.";
     /// The main question stays open.
     NotMeasured = "not-measured",
         "Unknown. The main question of the command stays open; the finding names the fact that is \

@@ -85,6 +85,9 @@ fn consequence(worst: &Finding, reachable: Option<Reachable>, hops: Option<Durat
             "Calls may fail in strange ways: a device on the way rewrites the content of packets."
                 .into()
         }
+        FindingId::PortForwardMissing => {
+            "Hosts that this PBX does not register with cannot call it.".into()
+        }
         FindingId::NotMeasured => format!("{}.", worst.title),
     }
 }

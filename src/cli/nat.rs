@@ -61,6 +61,7 @@ fn only(question: Question, config: &mut SurveyConfig) {
     let wanted = |experiment: &Experiment| match experiment {
         Experiment::Filtering => question == Question::Filtering,
         Experiment::Hops => question == Question::Hops,
+        Experiment::Inbound => question == Question::Filtering,
         Experiment::Payload => question == Question::Mapping,
     };
     config.beside.retain(wanted);

@@ -23,6 +23,7 @@ use iax2_natcheck::{
     os::host,
     probe::{
         evidence::Evidence,
+        inbound::InboundPlan,
         survey::{Survey, SurveyConfig, SurveyEvent, SweepPlan},
     },
     proto::auth::{Credentials, RsaKey},
@@ -149,6 +150,12 @@ pub(crate) async fn config(args: &ProviderArgs, provider: PeerAddr) -> SurveyCon
     SurveyConfig {
         reflector,
         stun,
+        inbound: args
+            .inbound
+            .map_or_else(InboundPlan::default, |port| InboundPlan {
+                port,
+                needed: true,
+            }),
         refresh: args.refresh.unwrap_or(Duration::from_secs(60)),
         assumed_refresh: args.refresh,
         sweep: Some(SweepPlan {

@@ -28,6 +28,8 @@ pub struct Evidence {
     pub hops: Option<HopsEvidence>,
     /// Whether what arrives equals what left.
     pub payload: Option<PayloadEvidence>,
+    /// Whether strangers reach the real service.
+    pub inbound: Option<InboundEvidence>,
     /// How long idle mappings live.
     pub lifetime: Option<LifetimeEvidence>,
     /// The survey was stopped before its end (by the user, or by the time limit).
@@ -207,6 +209,21 @@ pub struct FilteringEvidence {
     pub from_other_port: Option<bool>,
     /// Rounds of questions, and those whose control was answered.
     pub rounds: (u32, u32),
+}
+
+/// POKEs of a stranger to the PBX's port at our public address.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InboundEvidence {
+    /// The port.
+    pub port: u16,
+    /// The PBX takes calls there from hosts that it does not register with.
+    pub needed: bool,
+    /// Where they went; `None` where nobody could send any.
+    pub address: Option<MappedAddr>,
+    /// The stranger.
+    pub from: Option<PeerAddr>,
+    /// One was answered. `Some(false)`: none was, while control probes came back.
+    pub answered: Option<bool>,
 }
 
 /// What left compared with what arrived, octet by octet.

@@ -59,6 +59,15 @@ pub enum Request {
     },
     /// Tell me what arrived.
     Mirror(Mirror),
+    /// Send a POKE from your other address to this port of mine, and tell me when it is answered.
+    Knock {
+        /// The client's token, which proves the address.
+        token: [u8; TOKEN_LENGTH],
+        /// Names the request.
+        nonce: Nonce,
+        /// The port of the address that asks.
+        port: u16,
+    },
     /// Forget the delayed answers of this session.
     Cancel {
         /// The client's token.
@@ -202,6 +211,14 @@ impl Request {
                 octets.extend_from_slice(&session.to_be_bytes());
             }
             Self::Mirror(mirror) => mirror.put(&mut octets),
+            Self::Knock { token, nonce, port } => {
+                octets.push(6);
+                octets.extend_from_slice(token);
+                put_nonce(&mut octets, *nonce);
+                octets.extend_from_slice(&port.to_be_bytes());
+                // As long as the answer to an IPv6 client, and longer than a POKE.
+                octets.resize(40, 0);
+            }
         }
         poke(source, timestamp, &octets)
     }
@@ -265,6 +282,11 @@ impl Request {
                 session: u32::from_be_bytes(reader.array()?),
             }),
             5 => Mirror::read(&mut reader).map(Self::Mirror),
+            6 if data.len() >= 40 => Some(Self::Knock {
+                token: reader.array()?,
+                nonce: reader.nonce()?,
+                port: u16::from_be_bytes(reader.array()?),
+            }),
             _ => None,
         }
     }

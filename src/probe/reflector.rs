@@ -5,6 +5,8 @@
 //! is bounded: see the constants. A client may ask for many answers by one request, so that delayed answers
 //! are charged when they are asked for, to the IPv4 address or the IPv6 /64 that they go to.
 
+mod knocks;
+
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     net::IpAddr,
@@ -13,6 +15,7 @@ use std::{
 
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
+use self::knocks::Knocks;
 use crate::{
     probe::message::{
         Answer, AnswerFrom, Ask, MAX_STATUS, Mirror, Mirrored, Nonce, Refused, Request,
@@ -83,6 +86,7 @@ pub struct Reflector {
     unproven: RateLimit,
     proven: RateLimit,
     answers: RateLimit,
+    knocks: Knocks,
     pending: BTreeMap<(Instant, u64), Pending>,
     count: u64,
     /// By [`source_prefix`].
@@ -170,6 +174,7 @@ impl Reflector {
                 now,
             ),
             answers: RateLimit::new(ANSWERS, ANSWERS_TOTAL, rng.random(), now),
+            knocks: Knocks::new(&mut rng, now),
             pending: BTreeMap::new(),
             count: 0,
             clients: BTreeMap::new(),
@@ -193,6 +198,12 @@ impl Reflector {
 
     /// Takes a POKE with a PROBE element; false where it is another frame, or the element is none of ours.
     pub fn handle_frame(&mut self, frame: &FullFrame<'_>, arrival: Arrival, now: Instant) -> bool {
+        if frame.command() == Some(Command::Pong) {
+            let told = self.knocks.answered(frame, arrival, now);
+            self.outbox.extend(told);
+            // Nobody else of this server sends POKEs from these sockets.
+            return self.knocks.owns(frame.destination);
+        }
         if frame.command() != Some(Command::Poke) {
             return false;
         }
@@ -205,6 +216,7 @@ impl Reflector {
             Request::Ask(Ask { token, .. })
             | Request::Status { token, .. }
             | Request::Cancel { token, .. }
+            | Request::Knock { token, .. }
             | Request::Mirror(Mirror { token, .. }) => self.tokens.verify(token, arrival.peer, now),
         };
         let rate = if is_proven {
@@ -249,6 +261,18 @@ impl Reflector {
                     })
                     .collect();
                 self.reply(frame, arrival, &Answer::Status { session, arrived });
+            }
+            Request::Knock { nonce, port, .. } => {
+                let other = SocketKey(arrival.socket.0 ^ (OTHER_PORT | OTHER_ADDRESS));
+                if !self.sockets.contains_key(&other) {
+                    self.refuse(frame, arrival, Refused::NoSocket);
+                } else if let Some(poke) =
+                    self.knocks.knock(frame, arrival, (nonce, port), other, now)
+                {
+                    self.outbox.push_back(poke);
+                } else {
+                    self.refuse(frame, arrival, Refused::Quota);
+                }
             }
             Request::Mirror(mirror) => {
                 // What was decoded is written again as it came.

@@ -12,7 +12,7 @@ use crate::{
         },
     },
     report::model::{
-        Asterisk, Controls, Edge, Filtering, Finding, Gone, Hops, Host, Lifetime, Mapping,
+        Asterisk, Controls, Edge, Filtering, Finding, Gone, Hops, Host, Inbound, Lifetime, Mapping,
         Measurements, NatHop, Number, Observation, Payload, Provider, Reachability, Reachable,
         Registration, Report, SCHEMA_VERSION, Severity, Spread, Time, Tool, Unknown, Verdict,
     },
@@ -108,6 +108,13 @@ fn measurements(evidence: &Evidence, judgement: &Judgement) -> Measurements {
             rewritten: check::payload::is_rewritten(evidence),
             compared: seen.answers,
             octets: u32::try_from(seen.octets).unwrap_or(u32::MAX),
+        }),
+        inbound: evidence.inbound.as_ref().and_then(|seen| {
+            Some(Inbound {
+                address: seen.address?.get(),
+                from: seen.from.map(PeerAddr::get),
+                answered: seen.answered,
+            })
         }),
         hops: evidence.hops.as_ref().map(|seen| hops(seen, judgement)),
         reachable: judgement.reachable.map(|reachable| Reachable {

@@ -161,6 +161,9 @@ pub struct Measurements {
     /// Whether what arrives equals what left.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payload: Option<Payload>,
+    /// Whether strangers reach the real service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inbound: Option<Inbound>,
     /// The boxes on the way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hops: Option<Hops>,
@@ -305,6 +308,18 @@ pub struct Payload {
     pub compared: u32,
     /// Octets of each.
     pub octets: u32,
+}
+
+/// POKEs of a stranger to the PBX's port at the public address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inbound {
+    /// Where they went.
+    pub address: SocketAddr,
+    /// The stranger.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<SocketAddr>,
+    /// One was answered; null: not known.
+    pub answered: Option<bool>,
 }
 
 /// The boxes on the way to the reflector.

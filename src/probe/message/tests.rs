@@ -30,6 +30,14 @@ fn requests() -> Vec<Request> {
             token: *b"abcdefgh",
             session: 9,
         },
+        Request::Knock {
+            token: *b"abcdefgh",
+            nonce: Nonce {
+                session: 9,
+                index: 3,
+            },
+            port: 4569,
+        },
         Request::Mirror(Mirror {
             token: *b"abcdefgh",
             nonce: Nonce {
@@ -106,11 +114,12 @@ fn every_message_survives_the_wire() {
 #[test]
 fn no_answer_is_longer_than_its_request() {
     let longest = |octets: &[u8]| octets.len();
-    let [hello, ask, status, _, mirror] = requests().try_into().unwrap();
+    let [hello, ask, status, _, knock, mirror] = requests().try_into().unwrap();
     let [to_hello, echo, to_status, refused, mirrored] = answers().try_into().unwrap();
     for (request, answer) in [
         (hello, to_hello),
-        (ask.clone(), echo),
+        (ask.clone(), echo.clone()),
+        (knock, echo),
         (status, to_status),
         (ask, refused),
         (mirror, mirrored),

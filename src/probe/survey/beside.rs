@@ -12,6 +12,7 @@ use crate::{
         evidence::Evidence,
         filtering::{Filtering, FilteringConfig, FilteringServer},
         hops::{self, Hops, HopsConfig, timers::TimersPlan},
+        inbound::{Inbound, InboundConfig},
         payload::{Payload, PayloadConfig},
     },
     proto::contract::{Input, Machine, SocketKey, Transmit, earlier},
@@ -28,8 +29,10 @@ const FILTERING: u32 = FIRST;
 const FILTERING_SERVERS: u32 = 8;
 /// The mirror has one a reflector.
 const PAYLOAD: u32 = FILTERING + FILTERING_SERVERS;
+/// So has the one who has strangers knock.
+const INBOUND: u32 = PAYLOAD + 2;
 /// Hops have many, and as many more as their timers need, which are out of everybody's way.
-const HOPS: u32 = PAYLOAD + 2;
+const HOPS: u32 = INBOUND + 2;
 const HOP_TIMERS: u32 = 1 << 24;
 const _: () = assert!(HOPS + hops::SOCKETS < END, "the sockets overlap");
 
@@ -39,6 +42,7 @@ pub(super) struct Beside {
     filtering: Option<Filtering>,
     hops: Option<Hops>,
     payload: Option<Payload>,
+    inbound: Option<Inbound>,
     /// What waits until the servers' other addresses may be talked to.
     waiting: Option<HopsConfig>,
 }
@@ -73,6 +77,15 @@ impl Beside {
                 seed: rng.random(),
             };
             beside.payload = Some(Payload::new(config, now));
+        }
+        if config.beside.contains(&Experiment::Inbound) {
+            let config = InboundConfig {
+                reflectors: reflectors.to_vec(),
+                first_socket: SocketKey(INBOUND),
+                plan: config.inbound,
+                seed: rng.random(),
+            };
+            beside.inbound = Some(Inbound::new(config, now));
         }
         if config.beside.contains(&Experiment::Filtering) {
             let reflectors = reflectors.iter().copied().map(FilteringServer::Reflector);
@@ -130,6 +143,7 @@ impl Beside {
         self.filtering.as_ref().is_none_or(Filtering::is_finished)
             && self.hops.as_ref().is_none_or(Hops::is_finished)
             && self.payload.as_ref().is_none_or(Payload::is_finished)
+            && self.inbound.as_ref().is_none_or(Inbound::is_finished)
             && self.waiting.is_none()
     }
 
@@ -138,6 +152,7 @@ impl Beside {
         evidence.filtering = self.filtering.as_ref().and_then(Filtering::evidence);
         evidence.hops = self.hops.as_ref().map(Hops::evidence);
         evidence.payload = self.payload.as_ref().map(Payload::evidence);
+        evidence.inbound = self.inbound.as_ref().map(Inbound::evidence);
     }
 
     fn each(&mut self) -> impl Iterator<Item = &mut dyn Machine<Event = Done>> {
@@ -145,7 +160,8 @@ impl Beside {
         let filtering = self.filtering.as_mut().map(|machine| machine as Child<'_>);
         let hops = self.hops.as_mut().map(|machine| machine as Child<'_>);
         let payload = self.payload.as_mut().map(|machine| machine as Child<'_>);
-        [filtering, hops, payload].into_iter().flatten()
+        let inbound = self.inbound.as_mut().map(|machine| machine as Child<'_>);
+        [filtering, hops, payload, inbound].into_iter().flatten()
     }
 }
 
@@ -179,6 +195,7 @@ impl Machine for Beside {
             self.filtering.as_ref().and_then(Filtering::poll_timeout),
             self.hops.as_ref().and_then(Hops::poll_timeout),
             self.payload.as_ref().and_then(Payload::poll_timeout),
+            self.inbound.as_ref().and_then(Inbound::poll_timeout),
         ]
         .into_iter()
         .fold(None, earlier)

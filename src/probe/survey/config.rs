@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use crate::{
-    probe::{behaviour::Shape, lifetime::LifetimeProgress},
+    probe::{behaviour::Shape, inbound::InboundPlan, lifetime::LifetimeProgress},
     proto::{auth::Credentials, registration::RegistrationEvent, reliable::RetryPolicy},
     types::PeerAddr,
 };
@@ -33,6 +33,8 @@ pub struct SurveyConfig {
     pub beside: BTreeSet<Experiment>,
     /// The lifetimes to measure; `None`: none.
     pub sweep: Option<SweepPlan>,
+    /// Which port strangers are to reach.
+    pub inbound: InboundPlan,
     /// How to time each of several boxes on the way; `None`: only where they stand is found out.
     pub hop_timers: Option<SweepPlan>,
     /// When frames of the registration are sent again.
@@ -57,6 +59,7 @@ impl SurveyConfig {
             mapping: true,
             beside: Experiment::ALL.into_iter().collect(),
             sweep: Some(SweepPlan::default()),
+            inbound: InboundPlan::default(),
             hop_timers: None,
             retry: RetryPolicy::QUICK,
             seed,
@@ -73,11 +76,13 @@ pub enum Experiment {
     Hops,
     /// Whether what arrives equals what left.
     Payload,
+    /// Whether strangers reach the real service.
+    Inbound,
 }
 
 impl Experiment {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Filtering, Self::Hops, Self::Payload];
+    pub const ALL: [Self; 4] = [Self::Filtering, Self::Hops, Self::Payload, Self::Inbound];
 }
 
 /// Which lifetimes are measured, and with how many mappings.

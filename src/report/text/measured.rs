@@ -49,6 +49,17 @@ pub(super) fn lines(measured: &Measurements) -> Vec<String> {
         );
         rows.push(("content", words));
     }
+    if let Some(seen) = &measured.inbound {
+        let how = match seen.answered {
+            Some(true) => "reach",
+            Some(false) => "do not reach",
+            None => "are not known to reach",
+        };
+        rows.push((
+            "inbound",
+            format!("strangers {how} a PBX at {}", seen.address),
+        ));
+    }
     if let Some(seen) = &measured.lifetime {
         rows.extend(lifetime(seen));
     }
