@@ -59,9 +59,8 @@ pub(crate) fn run(experiment: &NatCommand, common: &Common, progress: &Progress)
 fn only(question: Question, config: &mut SurveyConfig) {
     config.mapping = question == Question::Mapping;
     let wanted = |experiment: &Experiment| match experiment {
-        Experiment::Filtering => question == Question::Filtering,
+        Experiment::Filtering | Experiment::Inbound => question == Question::Filtering,
         Experiment::Hops => question == Question::Hops,
-        Experiment::Inbound => question == Question::Filtering,
         Experiment::Payload => question == Question::Mapping,
     };
     config.beside.retain(wanted);

@@ -3,7 +3,7 @@
 //! Box *h* idles while packets of ours with time to live *h*−1 keep those before it open and packets of the
 //! reflector that die at box *h*+1 keep those behind it. Whether they do is not taken for granted: between each
 //! two neighbours, mappings are held open from both sides at once, and a box's end is its own only where such a
-//! mapping lived as long (see [`own`]).
+//! mapping lived as long.
 
 use std::{
     collections::BTreeMap,
