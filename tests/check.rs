@@ -21,5 +21,7 @@ mod others;
 mod payload;
 #[path = "check/pbx.rs"]
 mod pbx;
+#[path = "check/rows.rs"]
+mod rows;
 #[path = "support/support.rs"]
 mod support;

@@ -77,7 +77,15 @@ pub(super) fn open(evidence: &Evidence) -> Option<Parts> {
 
 /// What the filter means for the owner of the PBX.
 pub(super) fn sentence(evidence: &Evidence) -> String {
-    let keeper = nat_kind::keeper(evidence);
+    let translated = evidence
+        .filtering
+        .as_ref()
+        .and_then(|seen| is_translated(evidence, seen));
+    let keeper = if translated == Some(false) {
+        "firewall"
+    } else {
+        "NAT"
+    };
     match filtering(evidence) {
         Some(Behaviour::None) => {
             "There is no NAT and no filter on the way: anybody can send to the PBX.".into()

@@ -277,8 +277,14 @@ impl Truth {
     /// The truth where no address changed within a refresh: on a line with loss the last frames of a
     /// registration come again, seconds later, and may carry a mapping over to the next one.
     fn without_change(mut self) -> Self {
+        let changed = (FindingId::InconsistentNat, Severity::Critical);
+        let depends = self.behaviour != Behaviour::Known(Dependence::EndpointIndependent);
+        for found in self.findings.iter_mut().filter(|found| **found == changed) {
+            found.1 = Severity::Warning;
+        }
         self.findings
-            .retain(|found| *found != (FindingId::InconsistentNat, Severity::Critical));
+            .retain(|(id, _)| depends || *id != FindingId::InconsistentNat);
+        self.findings.sort();
         self.verdict = worst(&self.findings);
         self
     }
@@ -350,10 +356,7 @@ fn compare_from(first: u64, kinds: &[Kind], loss: f64) {
                 .as_ref()
                 .is_some_and(|registration| registration.elapsed > seconds(2));
         let (mut truth, found) = (kind.truth(is_stream), Truth::of(&judgement));
-        if loss > 0.0
-            && truth.behaviour == Behaviour::Known(Dependence::EndpointIndependent)
-            && saw_one_address(&evidence)
-        {
+        if loss > 0.0 && saw_one_address(&evidence) {
             truth = truth.without_change();
         }
         let refreshes = evidence
