@@ -4,6 +4,7 @@
 //! picks a side: where the main question stays open, the verdict is *unknown* and a finding says
 //! what would close it.
 
+pub mod depth;
 pub mod drift;
 pub mod filtering;
 pub mod finding;
@@ -80,6 +81,8 @@ pub struct Judgement {
     pub findings: Vec<Finding>,
     /// What kind of NAT this is, where a mapping was seen.
     pub nat: Option<nat_kind::NatKind>,
+    /// Which ports and addresses it gives, where many were seen.
+    pub depth: Option<depth::Depth>,
     /// Whom it lets in, where that was looked at.
     pub filtering: Option<nat_kind::Behaviour>,
     /// The boxes on the way that keep state, the nearest first.
@@ -131,6 +134,7 @@ pub fn judge(evidence: &Evidence, context: &Context) -> Judgement {
         summary,
         findings,
         nat,
+        depth: depth::depth(evidence),
         filtering: filtering::filtering(evidence),
         boxes: hops::boxes(evidence),
         cycle,

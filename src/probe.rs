@@ -2,6 +2,7 @@
 
 mod asker;
 pub mod behaviour;
+pub mod depth;
 pub mod done;
 pub mod evidence;
 pub mod filtering;

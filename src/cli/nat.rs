@@ -61,7 +61,7 @@ fn only(question: Question, config: &mut SurveyConfig) {
     let wanted = |experiment: &Experiment| match experiment {
         Experiment::Filtering | Experiment::Inbound => question == Question::Filtering,
         Experiment::Hops => question == Question::Hops,
-        Experiment::Payload => question == Question::Mapping,
+        Experiment::Payload | Experiment::Depth => question == Question::Mapping,
     };
     config.beside.retain(wanted);
     if question == Question::Hops {

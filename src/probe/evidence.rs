@@ -22,6 +22,8 @@ pub struct Evidence {
     pub asterisk: Option<AsteriskEvidence>,
     /// Where the NAT mapped one socket, seen from several places.
     pub mapping: Option<MappingEvidence>,
+    /// Which ports and addresses many sockets get.
+    pub depth: Option<DepthEvidence>,
     /// Whom the NAT lets in.
     pub filtering: Option<FilteringEvidence>,
     /// Which boxes stand on the way.
@@ -209,6 +211,19 @@ pub struct FilteringEvidence {
     pub from_other_port: Option<bool>,
     /// Rounds of questions, and those whose control was answered.
     pub rounds: (u32, u32),
+}
+
+/// Where one reflector saw many sockets of this host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DepthEvidence {
+    /// The reflector; `None` where none answered.
+    pub server: Option<PeerAddr>,
+    /// Each socket's own address and where it was seen, in the order they were opened.
+    pub sockets: Vec<(LocalAddr, MappedAddr)>,
+    /// Sockets that got no answer however often they asked, although others did.
+    pub unopened: u32,
+    /// The first was seen at the same place when all were open.
+    pub stays: Option<bool>,
 }
 
 /// POKEs of a stranger to the PBX's port at our public address.

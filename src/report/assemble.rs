@@ -179,10 +179,20 @@ fn asterisk(line: &AsteriskEvidence) -> Asterisk {
 }
 
 fn mapping(seen: &MappingEvidence, judgement: &Judgement) -> Mapping {
+    let depth = judgement.depth;
     Mapping {
         behaviour: judgement.nat.map(|nat| nat.behaviour.as_str().into()),
         nat: judgement.nat.and_then(|nat| nat.translated),
         port_preserved: judgement.nat.map(|nat| nat.port_preserved),
+        port_allocation: depth
+            .and_then(|depth| depth.allocation)
+            .map(|allocation| allocation.as_str().into()),
+        parity_preserved: depth.and_then(|depth| depth.parity_preserved),
+        pooling: depth
+            .and_then(|depth| depth.one_address)
+            .map(|one| if one { "paired" } else { "arbitrary" }.into()),
+        stable_under_load: depth.and_then(|depth| depth.stays),
+        unopened: depth.map(|depth| depth.unopened),
         observations: seen
             .observations
             .iter()

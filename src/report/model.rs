@@ -251,6 +251,21 @@ pub struct Mapping {
     pub nat: Option<bool>,
     /// The mapping keeps the port of the socket.
     pub port_preserved: Option<bool>,
+    /// How ports are chosen: `preserved`, `sequential` or `random`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port_allocation: Option<String>,
+    /// Even ports stay even and odd ones odd.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parity_preserved: Option<bool>,
+    /// `paired`: all mappings of this host have one public address; `arbitrary`: they have several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pooling: Option<String>,
+    /// A mapping stays where it is while others are opened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stable_under_load: Option<bool>,
+    /// Sockets whose mapping never opened although others did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unopened: Option<u32>,
     /// What was seen.
     #[serde(default)]
     pub observations: Vec<Observation>,

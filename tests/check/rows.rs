@@ -60,6 +60,10 @@ fn snat_with_a_range_and_without_is_consistent() {
                     "{name}: {report:#}"
                 );
                 assert_eq!(measured["mapping"]["port_preserved"], json!(kept), "{name}");
+                let allocation = measured["mapping"]["port_allocation"].as_str();
+                assert_eq!(allocation == Some("preserved"), kept, "{name}: {report:#}");
+                assert_eq!(measured["mapping"]["pooling"], "paired", "{name}");
+                assert_eq!(measured["mapping"]["stable_under_load"], true, "{name}");
                 assert_eq!(
                     measured["filtering"]["behaviour"],
                     "address-and-port-dependent"

@@ -10,7 +10,8 @@ use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
 use iax2_natcheck::{
     check::{
-        Context, FindingId, Judgement, Question, Severity, Verdict, judge, nat_kind::Behaviour,
+        Context, FindingId, Judgement, Question, Severity, Verdict, depth::Allocation, judge,
+        nat_kind::Behaviour,
     },
     lab::{
         nat::{Mapping, NatConfig, PortAllocation, Scope, Timers},
@@ -105,6 +106,17 @@ impl Kind {
         };
         let router = self.behind_router.then_some(router);
         router.into_iter().chain([self.nat(number)]).collect()
+    }
+
+    /// Whether ports are chosen like this.
+    fn allocates(self, found: Allocation) -> bool {
+        match (self.mapping, self.allocation) {
+            (Mapping::None, _) => found == Allocation::Preserved,
+            (_, PortAllocation::Random) => found == Allocation::Random,
+            (_, PortAllocation::Preserving | PortAllocation::PreservingOrRandom) => {
+                found == Allocation::Preserved
+            }
+        }
     }
 
     /// Whether that there are two shows at once: the outer one filters, and the way in that is opened for a
@@ -370,7 +382,12 @@ fn compare_from(first: u64, kinds: &[Kind], loss: f64) {
             .findings
             .iter()
             .any(|found| found.id == FindingId::DoubleNat);
-        let is_right = (shows_two == kind.shows_two() || (loss > 0.0 && !shows_two))
+        let depth = judgement.depth.unwrap_or_default();
+        let is_right = depth.allocation.is_none_or(|found| kind.allocates(found))
+            && (loss > 0.0 || judgement.depth.is_some())
+            && depth.one_address != Some(false)
+            && depth.stays != Some(false)
+            && (shows_two == kind.shows_two() || (loss > 0.0 && !shows_two))
             && refreshes != Some(!kind.inbound_refreshes)
             && (filter == kind.filter() || (loss > 0.0 && filter == Behaviour::Unknown))
             && match () {

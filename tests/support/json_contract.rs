@@ -194,6 +194,21 @@ const KEYS: &[(&str, &str, Need, Kind)] = &[
     ("measurements.mapping", "behaviour", OrNull, DEPENDENCE),
     ("measurements.mapping", "nat", OrNull, Flag),
     ("measurements.mapping", "port_preserved", OrNull, Flag),
+    (
+        "measurements.mapping",
+        "port_allocation",
+        OrAbsent,
+        Word(&["preserved", "sequential", "random"]),
+    ),
+    ("measurements.mapping", "parity_preserved", OrAbsent, Flag),
+    (
+        "measurements.mapping",
+        "pooling",
+        OrAbsent,
+        Word(&["paired", "arbitrary"]),
+    ),
+    ("measurements.mapping", "stable_under_load", OrAbsent, Flag),
+    ("measurements.mapping", "unopened", OrAbsent, Count),
     ("measurements.mapping", "observations", Required, List),
     ("measurements.mapping.observations", "[]", Required, Object),
     (

@@ -8,6 +8,7 @@ use rand::{RngExt as _, rngs::StdRng};
 use super::{Experiment, SurveyConfig};
 use crate::{
     probe::{
+        depth::{self, Depth, DepthConfig},
         done::Done,
         evidence::Evidence,
         filtering::{Filtering, FilteringConfig, FilteringServer},
@@ -31,8 +32,9 @@ const FILTERING_SERVERS: u32 = 8;
 const PAYLOAD: u32 = FILTERING + FILTERING_SERVERS;
 /// So has the one who has strangers knock.
 const INBOUND: u32 = PAYLOAD + 2;
+const DEPTH: u32 = INBOUND + 2;
 /// Hops have many, and as many more as their timers need, which are out of everybody's way.
-const HOPS: u32 = INBOUND + 2;
+const HOPS: u32 = DEPTH + depth::SOCKETS;
 const HOP_TIMERS: u32 = 1 << 24;
 const _: () = assert!(HOPS + hops::SOCKETS < END, "the sockets overlap");
 
@@ -43,6 +45,7 @@ pub(super) struct Beside {
     hops: Option<Hops>,
     payload: Option<Payload>,
     inbound: Option<Inbound>,
+    depth: Option<Depth>,
     /// What waits until the servers' other addresses may be talked to.
     waiting: Option<HopsConfig>,
 }
@@ -77,6 +80,14 @@ impl Beside {
                 seed: rng.random(),
             };
             beside.payload = Some(Payload::new(config, now));
+        }
+        if config.beside.contains(&Experiment::Depth) {
+            let config = DepthConfig {
+                reflectors: reflectors.to_vec(),
+                first_socket: SocketKey(DEPTH),
+                seed: rng.random(),
+            };
+            beside.depth = Some(Depth::new(config, now));
         }
         if config.beside.contains(&Experiment::Inbound) {
             let config = InboundConfig {
@@ -144,6 +155,7 @@ impl Beside {
             && self.hops.as_ref().is_none_or(Hops::is_finished)
             && self.payload.as_ref().is_none_or(Payload::is_finished)
             && self.inbound.as_ref().is_none_or(Inbound::is_finished)
+            && self.depth.as_ref().is_none_or(Depth::is_finished)
             && self.waiting.is_none()
     }
 
@@ -152,6 +164,7 @@ impl Beside {
         evidence.filtering = self.filtering.as_ref().and_then(Filtering::evidence);
         evidence.hops = self.hops.as_ref().map(Hops::evidence);
         evidence.payload = self.payload.as_ref().map(Payload::evidence);
+        evidence.depth = self.depth.as_ref().map(Depth::evidence);
         evidence.inbound = self.inbound.as_ref().map(Inbound::evidence);
     }
 
@@ -161,7 +174,10 @@ impl Beside {
         let hops = self.hops.as_mut().map(|machine| machine as Child<'_>);
         let payload = self.payload.as_mut().map(|machine| machine as Child<'_>);
         let inbound = self.inbound.as_mut().map(|machine| machine as Child<'_>);
-        [filtering, hops, payload, inbound].into_iter().flatten()
+        let depth = self.depth.as_mut().map(|machine| machine as Child<'_>);
+        [filtering, hops, payload, inbound, depth]
+            .into_iter()
+            .flatten()
     }
 }
 
@@ -196,6 +212,7 @@ impl Machine for Beside {
             self.hops.as_ref().and_then(Hops::poll_timeout),
             self.payload.as_ref().and_then(Payload::poll_timeout),
             self.inbound.as_ref().and_then(Inbound::poll_timeout),
+            self.depth.as_ref().and_then(Depth::poll_timeout),
         ]
         .into_iter()
         .fold(None, earlier)

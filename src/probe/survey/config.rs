@@ -78,11 +78,19 @@ pub enum Experiment {
     Payload,
     /// Whether strangers reach the real service.
     Inbound,
+    /// Which ports and addresses many sockets get.
+    Depth,
 }
 
 impl Experiment {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Filtering, Self::Hops, Self::Payload, Self::Inbound];
+    pub const ALL: [Self; 5] = [
+        Self::Filtering,
+        Self::Hops,
+        Self::Payload,
+        Self::Inbound,
+        Self::Depth,
+    ];
 }
 
 /// Which lifetimes are measured, and with how many mappings.

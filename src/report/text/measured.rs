@@ -27,6 +27,7 @@ pub(super) fn lines(measured: &Measurements) -> Vec<String> {
     }
     if let Some(seen) = &measured.mapping {
         rows.push(("mapping", mapping(seen)));
+        rows.extend(ports(seen).map(|words| ("", words)));
         rows.extend(views(&seen.observations).into_iter().map(|view| ("", view)));
         rows.extend(
             seen.unanswered
@@ -209,6 +210,25 @@ fn filtering(seen: &Filtering) -> String {
         ));
     }
     words.join(", ")
+}
+
+/// What many mappings showed.
+fn ports(seen: &Mapping) -> Option<String> {
+    let mut words = vec![format!("ports {}", seen.port_allocation.as_ref()?)];
+    match seen.pooling.as_deref() {
+        Some("paired") => words.push("one public address for all sockets".into()),
+        Some(_) => words.push("several public addresses, one socket by another".into()),
+        None => {}
+    }
+    if seen.stable_under_load == Some(false) {
+        words.push("a mapping moved while others were opened".into());
+    }
+    if let Some(unopened @ 1..) = seen.unopened {
+        words.push(format!(
+            "{unopened} mappings did not open: a quota, or a full table"
+        ));
+    }
+    Some(words.join(", "))
 }
 
 /// What the same peer saw of the same socket without a change.
