@@ -152,7 +152,7 @@ fn a_firewall_of_ipv6_is_called_one() {
 /// A table that is full takes no new flow; what is in it goes on.
 #[test]
 #[ignore = "needs root, network namespaces, ip, nft and conntrack"]
-fn a_full_table_is_silence_towards_new_flows_and_nothing_is_made_up() {
+fn a_table_without_room_is_silence_towards_new_flows_and_nothing_is_made_up() {
     let site = Site::behind([LINUX]);
     let router = &site.lab().routers()[0];
     let _reflector = site.reflector();
