@@ -1,9 +1,12 @@
 //! The verdict in one sentence for the owner of the PBX.
 
+use std::time::Duration;
+
 use crate::{
     check::{
         Context, Finding, FindingId, Question, Severity,
         audio::{self, JudgedAudio},
+        filtering, hops,
         lifetime::Reachable,
         nat_kind, registration, seconds,
     },
@@ -21,12 +24,17 @@ pub(super) fn summary(
     reachable: Option<Reachable>,
 ) -> String {
     match findings.first() {
-        Some(worst) => consequence(worst, context, reachable),
+        Some(worst) => consequence(worst, context, reachable, hops::least(evidence)),
         None => fine(evidence, context, reachable),
     }
 }
 
-fn consequence(worst: &Finding, context: &Context, reachable: Option<Reachable>) -> String {
+fn consequence(
+    worst: &Finding,
+    context: &Context,
+    reachable: Option<Reachable>,
+    hops: Option<Duration>,
+) -> String {
     let placed = context.question == Question::Calls;
     match worst.id {
         FindingId::ProviderUnreachable => {
@@ -100,6 +108,23 @@ fn consequence(worst: &Finding, context: &Context, reachable: Option<Reachable>)
             "Calls are set up, and their audio arrives out of order.".into()
         }
         FindingId::DtmfMangled => "Calls are set up, and digits get lost or come twice.".into(),
+        FindingId::DoubleNat => match hops {
+            Some(least) => format!(
+                "Two boxes in a row must remember this PBX, and the one that forgets first does so after {}.",
+                seconds(least)
+            ),
+            None => {
+                "Two boxes in a row must remember this PBX, and the one that forgets first decides."
+                    .into()
+            }
+        },
+        FindingId::PayloadRewritten => {
+            "Calls may fail in strange ways: a device on the way rewrites the content of packets."
+                .into()
+        }
+        FindingId::PortForwardMissing => {
+            "Hosts that this PBX does not register with cannot call it.".into()
+        }
         FindingId::NotMeasured => format!("{}.", worst.title),
     }
 }
@@ -142,6 +167,8 @@ fn fine(evidence: &Evidence, context: &Context, reachable: Option<Reachable>) ->
             _ => "The NAT is consistent: everybody sees the PBX under the same public address."
                 .into(),
         },
+        Question::Filtering => filtering::sentence(evidence),
+        Question::Hops => hops::sentence(evidence),
         Question::Lifetime => lifetimes(evidence),
         Question::Hairpin => match evidence.hairpin.and_then(|hairpin| hairpin.supported) {
             Some(true) => "Hosts behind the NAT reach each other by their public addresses.".into(),

@@ -42,6 +42,7 @@ impl Survey {
             shapes: plan.shapes,
             longest: plan.longest,
             budget: plan.budget,
+            isolation: None,
             lossy: self.may_lose(),
             seed: self.rng.random(),
         };
