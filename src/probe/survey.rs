@@ -21,7 +21,7 @@ use std::{
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
 pub use self::config::{SurveyConfig, SurveyEvent, SweepPlan, UnaidedPlan};
-use self::{calls::note_registered, record::Record, sweep::Sweep};
+use self::{record::Record, sweep::Sweep};
 use crate::{
     probe::{
         callback::Callback,
@@ -395,7 +395,9 @@ impl Survey {
                 && let Some(renew) = record.note(&event, now)
             {
                 self.renew = Some(renew);
-                note_registered(self.callback.as_mut(), renew, now);
+            }
+            if let RegistrationEvent::Ended(outcome) = &event {
+                self.tell_callback(outcome, now);
             }
             if matches!(event, RegistrationEvent::Ended(Outcome::TimedOut { .. })) {
                 again = self.retries < RETRIES && self.is_lossy() && !self.is_registered();

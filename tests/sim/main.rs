@@ -14,6 +14,7 @@ mod call_trunk;
 mod exchange;
 mod hairpin;
 mod late_answers;
+mod late_call;
 mod lifetime;
 mod nat_table;
 mod registration;
