@@ -117,6 +117,7 @@ fn asterisks_echo_returns_what_it_gets_octet_by_octet() {
         received: inbound.packets,
         returned: returned.blocks,
         report: None,
+        voice_missing: false,
         far_end: FarEnd::Echo,
     };
     assert_eq!(directions(&heard).outbound.passes, Some(true));

@@ -2,12 +2,14 @@
 
 pub mod pattern;
 pub mod symptom;
+mod words;
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::collections::BTreeMap;
 
 use self::{
     pattern::{Fared, Pattern, Spread},
     symptom::Symptom,
+    words::Failed,
 };
 use crate::{
     check::{Context, Finding, FindingId, Severity, drift, seconds},
@@ -15,7 +17,7 @@ use crate::{
         calls::evidence::{CallRecord, CallsEvidence},
         evidence::Evidence,
     },
-    proto::call::Ending,
+    proto::call::{Ending, Side},
 };
 
 /// What a burst of calls means.
@@ -72,7 +74,9 @@ fn id_of(symptom: Symptom, pattern: Option<Pattern>) -> FindingId {
     match symptom {
         Symptom::AutoCongested => FindingId::AutoCongested,
         Symptom::TokenMissing | Symptom::TokenRefused => FindingId::TokenRefused,
-        Symptom::Rejected | Symptom::NotEncrypted | Symptom::NoCodec => FindingId::CallRejected,
+        Symptom::Rejected | Symptom::Congested | Symptom::NotEncrypted | Symptom::NoCodec => {
+            FindingId::CallRejected
+        }
         Symptom::AuthUnsupported => FindingId::AuthUnsupported,
         Symptom::Fine
         | Symptom::Busy
@@ -80,6 +84,7 @@ fn id_of(symptom: Symptom, pattern: Option<Pattern>) -> FindingId {
         | Symptom::Invalidated
         | Symptom::RawHangup
         | Symptom::StateLost
+        | Symptom::FrameLost
         | Symptom::FlowLost
         | Symptom::PathLost
         | Symptom::Silent
@@ -108,7 +113,6 @@ fn finding(
     }
     let (symptom, record) = failures.first().copied()?;
     let spread = &judged.spread;
-    let count = format!("{} of {}", failures.len(), spread.ended);
     let mut because = vec![fact(symptom, record)];
     if spread.ended > 1 {
         because.insert(0, spread.why.clone());
@@ -129,7 +133,11 @@ fn finding(
         ));
     }
     because.extend(drift::told_of(evidence, context.provider));
-    let (title, do_this) = words(id, symptom, record, &count, context);
+    let failed = Failed {
+        calls: failures.len(),
+        of: spread.ended,
+    };
+    let (title, do_this) = words::words(id, symptom, record, failed, context);
     Some(Finding {
         id,
         severity: severity(id, spread),
@@ -153,7 +161,7 @@ fn severity(id: FindingId, spread: &Spread) -> Severity {
 #[must_use]
 pub fn fact(symptom: Symptom, record: &CallRecord) -> String {
     let after = record.ended.map_or_else(String::new, |ended| {
-        format!(" {} after NEW", seconds(ended))
+        format!(", {} after NEW", seconds(ended))
     });
     let stage = match (record.accepted, record.answered) {
         (_, Some(_)) => "after the answer",
@@ -162,6 +170,25 @@ pub fn fact(symptom: Symptom, record: &CallRecord) -> String {
     };
     match record.ending.as_ref() {
         None => "the call is still under way".into(),
+        Some(Ending::HungUp { by: Side::Us, .. }) if symptom::is_congested(record) => {
+            format!("CONGESTION {stage}{after}")
+        }
+        Some(Ending::HungUp {
+            by: Side::Us,
+            acknowledged: false,
+            ..
+        }) if record.fell_silent() => {
+            let hung_up = record.hung_up.map_or_else(String::new, |hung_up| {
+                format!(" {} after NEW", seconds(hung_up))
+            });
+            let before = record
+                .unacknowledged
+                .map_or_else(String::new, |frame| format!(", as was {frame} before it"));
+            format!(
+                "our HANGUP{hung_up} stayed unacknowledged{before}{}",
+                last_heard(record)
+            ) + &told_by_control(record)
+        }
         Some(Ending::HungUp { cause, by, .. }) => {
             format!("HANGUP by {} {stage}{after}: {cause}", side(*by))
         }
@@ -182,122 +209,45 @@ pub fn fact(symptom: Symptom, record: &CallRecord) -> String {
         }
         Some(Ending::NoFormat(format)) => format!("ACCEPT names the format {format}"),
         Some(Ending::Invalidated { about: Some(frame) }) => {
-            format!("INVAL{after}, {stage}, while {frame} waited for its acknowledgement")
+            format!("INVAL {stage}{after}, while {frame} waited for its acknowledgement")
         }
-        Some(Ending::Invalidated { about: None }) => format!("INVAL{after}, {stage}"),
+        Some(Ending::Invalidated { about: None }) => format!("INVAL {stage}{after}"),
         Some(Ending::Unanswered { frame, heard }) => {
             let before = if *heard {
                 ""
             } else {
                 ", and no frame came before"
             };
-            let mut text =
-                format!("{frame} stayed unacknowledged {stage}, given up{after}{before}");
-            if let Some(control) = record.control {
-                // Writing to a string does not fail.
-                let _ = write!(
-                    text,
-                    "; POKEs then: {} of {} answered on the call's socket, {} of {} on a fresh one",
-                    control.same.1, control.same.0, control.fresh.1, control.fresh.0
-                );
-            }
-            text
+            format!(
+                "{frame} stayed unacknowledged {stage}, given up{after}{before}{}",
+                last_heard(record)
+            ) + &told_by_control(record)
         }
         Some(Ending::Stalled) => format!("nothing more came {stage}{after} ({})", symptom.as_str()),
     }
 }
 
-const fn side(side: crate::proto::call::Side) -> &'static str {
+fn last_heard(record: &CallRecord) -> String {
+    record.heard.map_or_else(String::new, |heard| {
+        format!(
+            "; the far end was last heard in it {} after NEW",
+            seconds(heard)
+        )
+    })
+}
+
+fn told_by_control(record: &CallRecord) -> String {
+    record.control.map_or_else(String::new, |control| {
+        format!(
+            "; POKEs then: {} of {} answered on the call's socket, {} of {} on a fresh one",
+            control.same.1, control.same.0, control.fresh.1, control.fresh.0
+        )
+    })
+}
+
+const fn side(side: Side) -> &'static str {
     match side {
-        crate::proto::call::Side::Us => "us",
-        crate::proto::call::Side::Peer => "the far end",
+        Side::Us => "us",
+        Side::Peer => "the far end",
     }
-}
-
-/// Title and remedies.
-fn words(
-    id: FindingId,
-    symptom: Symptom,
-    record: &CallRecord,
-    count: &str,
-    context: &Context,
-) -> (String, Vec<String>) {
-    let provider = context.provider;
-    match id {
-        FindingId::AutoCongested => (
-            format!("{count} calls were never answered: NEW gets no reply"),
-            vec![
-                "Asterisk logs this as \"Auto-congesting call due to slow response\"".into(),
-                format!("ask the far end whether a firewall or an access list drops calls to {provider}, and whether your address and port are the ones it expects"),
-                "look for a filter on the way that lets short packets pass: NEW is longer than POKE".into(),
-            ],
-        ),
-        FindingId::TokenRefused if symptom == Symptom::TokenMissing => (
-            "The callee requires a call token, and none was offered".into(),
-            vec!["offer one, or have the callee set requirecalltoken=no for this account".into()],
-        ),
-        FindingId::TokenRefused => (
-            format!("{count} calls: the callee refuses the call token that it gave a moment before"),
-            vec![
-                "make the NAT keep one external port for the PBX: see nat mapping".into(),
-                "else ask the provider to raise maxcallnumbers or callnumberlimits for this address".into(),
-            ],
-        ),
-        FindingId::CallRejected => (
-            match &record.ending {
-                Some(Ending::Rejected { cause, .. } | Ending::HungUp { cause, .. }) => {
-                    format!("{count} calls were refused: {cause}")
-                }
-                Some(Ending::NoFormat(_)) => format!("{count} calls found no codec in common"),
-                _ => format!("{count} calls were refused: no encryption to be had"),
-            },
-            vec![
-                "check extension, account and secret, and the codecs that both ends allow".into(),
-                "for an encrypted call the account needs encryption=aes128 and auth=md5 at the far end".into(),
-            ],
-        ),
-        FindingId::AuthUnsupported => (
-            "The callee wants a proof of identity that was not given".into(),
-            vec!["give --secret-file, --rsa-key or --allow-plaintext as its account asks".into()],
-        ),
-        _ => lost(id, symptom, count),
-    }
-}
-
-fn lost(id: FindingId, symptom: Symptom, count: &str) -> (String, Vec<String>) {
-    let what = match symptom {
-        Symptom::Invalidated => "ended by INVAL: the far end knows nothing of them",
-        Symptom::RawHangup => "were hung up by the far end without a word",
-        Symptom::StateLost => {
-            "fell silent while the path stayed up: the far end no longer takes their packets for theirs"
-        }
-        Symptom::FlowLost => {
-            "fell silent: nothing passes between their socket and the provider any more"
-        }
-        Symptom::PathLost => "fell silent, and so did the provider",
-        Symptom::HangupLost => "could not be hung up: nobody acknowledges it",
-        Symptom::HungUpOddly => "were ended by the far end in their middle",
-        _ => "came to nothing",
-    };
-    let mut do_this = match symptom {
-        Symptom::StateLost | Symptom::Invalidated | Symptom::RawHangup | Symptom::HangupLost => {
-            vec![
-                "see whether the NAT changed the external port in mid-call: the same with --reflector HOST".into(),
-            ]
-        }
-        Symptom::FlowLost => vec![
-            "look at the NAT's entry of this socket: a tainted or half-dead one is deleted by conntrack -D".into(),
-        ],
-        _ => vec!["see whether the line drops out at these times".into()],
-    };
-    do_this.push(match id {
-        FindingId::SystematicHangups => {
-            "the failure is the same each time: a setting is wrong, at the far end or on the way".into()
-        }
-        FindingId::RandomRawHangups => {
-            "failures that follow no rule are a device that loses or mistranslates packets: replace the NAT device, or go round it".into()
-        }
-        _ => "place more calls to tell chance from rule: --calls 20".into(),
-    });
-    (format!("{count} calls {what}"), do_this)
 }

@@ -2,7 +2,9 @@
 
 use crate::{
     check::{
-        Context, Finding, FindingId, Question, Severity, lifetime,
+        Context, Finding, FindingId, Question, Severity,
+        calls::symptom::Symptom,
+        lifetime,
         nat_kind::{self, Behaviour},
         registration, seconds,
     },
@@ -233,14 +235,24 @@ fn calls_open(evidence: &Evidence) -> Option<Parts> {
     if answered {
         return None;
     }
-    let ended = calls.map_or(0, |calls| {
-        let ended = calls.calls.iter().filter(|call| call.ending.is_some());
-        ended.count()
-    });
-    let because = if ended == 0 {
-        "no call came to its end".to_owned()
-    } else {
-        format!("none of {ended} calls was answered: the extension is busy, or nobody is there")
+    let count = |wanted: Option<Symptom>| {
+        let symptoms = calls
+            .iter()
+            .flat_map(|calls| &calls.calls)
+            .filter_map(Symptom::of);
+        symptoms
+            .filter(|symptom| wanted.is_none_or(|wanted| *symptom == wanted))
+            .count()
+    };
+    let (ended, busy) = (count(None), count(Some(Symptom::Busy)));
+    let unanswered = count(Some(Symptom::NoAnswer));
+    let because = match (ended, busy, unanswered) {
+        (0, ..) => "no call came to its end".to_owned(),
+        (1, 1, _) => "the extension is busy".to_owned(),
+        (1, _, 1) => "it rang, and nobody answered".to_owned(),
+        _ => format!(
+            "none of {ended} calls was answered: busy {busy} times, it rang in vain {unanswered} times"
+        ),
     };
     Some((
         "Whether calls hold and can be heard was not found out",

@@ -21,18 +21,26 @@ pub(super) fn summary(
     reachable: Option<Reachable>,
 ) -> String {
     match findings.first() {
-        Some(worst) => consequence(worst, reachable),
+        Some(worst) => consequence(worst, context, reachable),
         None => fine(evidence, context, reachable),
     }
 }
 
-fn consequence(worst: &Finding, reachable: Option<Reachable>) -> String {
+fn consequence(worst: &Finding, context: &Context, reachable: Option<Reachable>) -> String {
+    let placed = context.question == Question::Calls;
     match worst.id {
         FindingId::ProviderUnreachable => {
             "No call can come or go: the provider does not answer.".into()
         }
         FindingId::RegistrationRejected => {
             "Calls cannot come in: the provider refuses this account.".into()
+        }
+        FindingId::TokenRefused if placed => {
+            "Calls cannot be placed: the far end turns them away at the door.".into()
+        }
+        FindingId::AuthUnsupported if placed => {
+            "Calls cannot be placed: the far end wants a proof of identity that was not given."
+                .into()
         }
         FindingId::TokenRefused => {
             "Calls cannot come in: the provider turns the registration away at the door.".into()

@@ -354,6 +354,7 @@ pub(crate) fn report(
         .registration
         .as_ref()
         .and_then(|registration| registration.local)
+        .or_else(|| evidence.calls.as_ref()?.local)
         .or_else(|| Some(evidence.mapping.as_ref()?.observations.first()?.local));
     let frame = Frame {
         command: subject.command.to_owned(),

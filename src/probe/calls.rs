@@ -27,7 +27,7 @@ use self::{
 use crate::{
     probe::reach::{Reach, ReachConfig},
     proto::{
-        call::{Call, DialConfig, Ending},
+        call::{Call, DialConfig},
         contract::{Input, Machine, SocketKey, Transmit, earlier},
         registration::random_call_number,
         stateless,
@@ -310,11 +310,7 @@ impl Calls {
             return;
         };
         let record = line.record();
-        if matches!(
-            record.ending,
-            Some(Ending::Unanswered { .. } | Ending::Stalled)
-        ) && !self.stopped
-        {
+        if record.fell_silent() && !self.stopped {
             self.look_into(index, now);
         } else {
             self.events
@@ -386,7 +382,7 @@ impl Calls {
         match Numbers::of(payload) {
             Some(Numbers::Full { destination, .. }) => {
                 if let Some((_, line)) = self.lines.get_mut(&destination) {
-                    line.call.handle_datagram(payload, now);
+                    line.handle_datagram(payload, now);
                 } else if let Some((_, _, call)) = self
                     .late
                     .iter_mut()
@@ -399,7 +395,7 @@ impl Calls {
             }
             Some(Numbers::Mini { source }) => {
                 if let Some(line) = self.line_of(source) {
-                    line.call.handle_datagram(payload, now);
+                    line.handle_datagram(payload, now);
                 }
             }
             Some(Numbers::Meta) => {
@@ -414,7 +410,7 @@ impl Calls {
     fn handle_trunk(&mut self, trunk: &MetaTrunk<'_>, now: Instant) {
         for entry in trunk.entries() {
             if let Some(line) = self.line_of(entry.source) {
-                line.call.handle_entry(trunk, &entry, now);
+                line.handle_entry(trunk, &entry, now);
             }
         }
     }

@@ -255,6 +255,12 @@ impl Call {
         self.dialogue.is_acknowledged()
     }
 
+    /// The oldest full frame of ours that was not acknowledged yet.
+    #[must_use]
+    pub fn oldest_pending(&self) -> Option<Kind> {
+        self.dialogue.oldest_pending()
+    }
+
     /// The round trip of the last full frame that was sent once and acknowledged.
     #[must_use]
     pub const fn round_trip(&self) -> Option<Duration> {
@@ -339,7 +345,8 @@ impl Call {
                 self.handle_delivered(frame, now);
             }
             Receipt::Invalid => self.handle_invalid(),
-            Receipt::Bookkeeping | Receipt::Duplicate | Receipt::Gap => {}
+            Receipt::Gap => self.overhear_pong(frame, now),
+            Receipt::Bookkeeping | Receipt::Duplicate => {}
         }
         self.close_when_acknowledged();
         self.flush();

@@ -214,7 +214,8 @@ impl Switchboard {
         if !self.config.faults.has(Fault::Inval) {
             return false;
         }
-        let line = self.lines.get(id).filter(|line| line.answered);
+        let is_up = |line: &&Line| line.answered && line.call.stage() == Stage::Up;
+        let line = self.lines.get(id).filter(is_up);
         let Some((line, numbers)) = line.zip(Numbers::of(datagram)) else {
             return false;
         };

@@ -1,5 +1,7 @@
 //! The JSON report against its contract: every key, its type and its words.
 
+mod calls;
+
 use std::{
     collections::BTreeSet,
     net::{IpAddr, SocketAddr},
@@ -28,7 +30,12 @@ enum Kind {
     Object,
     /// Every item is of the kind of the path with `[]` behind it.
     List,
+    /// A text that may be empty.
+    Any,
 }
+
+/// The path of its object, its name, whether it is needed, and what it holds.
+type Key = (&'static str, &'static str, Need, Kind);
 
 /// Whether a key must be there, and may be null.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -42,7 +49,7 @@ enum Need {
     OrEither,
 }
 
-use Kind::{Address, Count, Flag, Host, List, Number, Object, Text, Time, Word};
+use Kind::{Address, Any, Count, Flag, Host, List, Number, Object, Text, Time, Word};
 use Need::{OrAbsent, OrEither, OrNull, Required};
 
 const DEPENDENCE: Kind = Word(&[
@@ -61,8 +68,8 @@ const STATE: Kind = Word(&[
     "timeout",
 ]);
 
-/// Every key: the path of its object, its name, whether it is needed, and what it holds.
-const KEYS: &[(&str, &str, Need, Kind)] = &[
+/// Every key but those of the calls.
+const KEYS: &[Key] = &[
     ("", "schema_version", Required, Count),
     ("", "tool", Required, Object),
     ("tool", "name", Required, Word(&["iax2-natcheck"])),
@@ -80,6 +87,7 @@ const KEYS: &[(&str, &str, Need, Kind)] = &[
             "check",
             "demo",
             "register",
+            "call",
             "nat mapping",
             "nat lifetime",
             "nat hairpin",
@@ -272,6 +280,7 @@ const KEYS: &[(&str, &str, Need, Kind)] = &[
     ("measurements.callback.control", "after_s", Required, Number),
     ("measurements.callback.control", "arrived", OrNull, Flag),
     ("measurements.callback.control", "took_ms", OrNull, Number),
+    ("measurements", "calls", OrAbsent, Object),
     ("measurements", "reachable", OrAbsent, Object),
     ("measurements.reachable", "fraction", Required, Number),
     ("measurements.reachable", "open_s", OrNull, Number),
@@ -359,18 +368,21 @@ pub fn validate(report: &Value) {
     assert!(wrong.is_empty(), "{}\n{report:#}", wrong.join("\n"));
 }
 
+fn keys() -> impl Iterator<Item = Key> {
+    KEYS.iter().copied().chain(calls::keys())
+}
+
 fn look(path: &str, object: &Map<String, Value>, wrong: &mut Vec<String>) {
-    let keys = KEYS.iter().filter(|(parent, ..)| *parent == path);
     let mut known = BTreeSet::new();
-    for (_, name, need, kind) in keys {
-        known.insert(*name);
+    for (_, name, need, kind) in keys().filter(|(parent, ..)| *parent == path) {
+        known.insert(name);
         let place = join(path, name);
-        match object.get(*name) {
+        match object.get(name) {
             None if matches!(need, OrAbsent | OrEither) => {}
             None => wrong.push(format!("{place} is missing")),
             Some(Value::Null) if matches!(need, OrNull | OrEither) => {}
             Some(value) => {
-                if !fits(value, *kind) {
+                if !fits(value, kind) {
                     wrong.push(format!("{place} is {value}, not {kind:?}"));
                 }
                 descend(&place, value, wrong);
@@ -386,15 +398,13 @@ fn descend(place: &str, value: &Value, wrong: &mut Vec<String>) {
     match value {
         Value::Object(object) => look(place, object, wrong),
         Value::Array(items) => {
-            let rule = KEYS
-                .iter()
-                .find(|(parent, name, ..)| *parent == place && *name == "[]");
+            let rule = keys().find(|(parent, name, ..)| *parent == place && *name == "[]");
             let Some((.., kind)) = rule else {
                 wrong.push(format!("{place} is a list of nothing known"));
                 return;
             };
             for item in items {
-                if !fits(item, *kind) {
+                if !fits(item, kind) {
                     wrong.push(format!("{place}[] has {item}, not {kind:?}"));
                 }
                 descend(&format!("{place}[]"), item, wrong);
@@ -430,6 +440,7 @@ fn fits(value: &Value, kind: Kind) -> bool {
         Time => {
             text.is_some_and(|text| text.ends_with('Z') && humantime::parse_rfc3339(text).is_ok())
         }
+        Any => text.is_some(),
         Word(words) => text.is_some_and(|text| words.contains(&text)),
         Object => value.is_object(),
         List => value.is_array(),
@@ -484,6 +495,7 @@ fn agree(report: &Value, wrong: &mut Vec<String>) {
         }
     }
 
+    calls::agree(report, &mut must);
     let measured = &report["measurements"];
     for shape in ["one_way", "exchange", "stream"] {
         let edge = &measured["lifetime"][shape];

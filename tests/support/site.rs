@@ -30,9 +30,14 @@ pub struct Site {
 impl Site {
     /// A client behind these routers, the nearest first.
     pub fn behind(routers: impl IntoIterator<Item = Router>) -> Self {
+        Self::of(Network::behind(routers))
+    }
+
+    /// The same of a network described in full but for its servers.
+    pub fn of(network: Network) -> Self {
         let network = Network {
             servers: vec![PROVIDER, REFLECTOR, ALTERNATE],
-            ..Network::behind(routers)
+            ..network
         };
         Self {
             lab: NatLab::new(&network).unwrap(),

@@ -12,6 +12,7 @@
 
 pub mod asterisk;
 pub mod coturn;
+pub mod dial;
 pub mod golden;
 pub mod json_contract;
 pub mod loopback;

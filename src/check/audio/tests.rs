@@ -139,6 +139,7 @@ fn loss_and_disorder_are_told_with_their_figures() {
         audio.inbound.lost = 25;
         audio.inbound.gaps = 24;
         audio.inbound.reordered = 9;
+        audio.inbound.disordered_seconds = 5;
         audio.returned.blocks = 475;
         audio.returned.missing = 25;
     }
@@ -168,4 +169,61 @@ fn digits_are_mangled_by_loss_and_repetition_alone() {
     for (sent, received, mangled) in rows {
         assert_eq!(is_mangled(sent, received), mangled, "{sent:?} {received:?}");
     }
+}
+
+/// A second of an echo that lacks so many packets, one by one.
+fn short(lost: u64) -> CallRecord {
+    let mut call = echoed();
+    if let Some(audio) = &mut call.audio {
+        audio.sent = 51;
+        audio.inbound.packets = 51 - lost;
+        audio.inbound.lost = lost;
+        audio.inbound.gaps = lost;
+        audio.returned.blocks = 51 - lost;
+        audio.returned.missing = lost;
+    }
+    call
+}
+
+#[test]
+fn short_calls_are_judged_together() {
+    let mut burst = vec![short(0); 9];
+    burst.push(short(2));
+    assert_eq!(found(FarEnd::Echo, burst), []);
+    let lossy = found(FarEnd::Echo, vec![short(3); 10]);
+    assert_eq!(ids(&lossy), [FindingId::PoorAudio]);
+    assert!(lossy[0].because[1].contains("5.9 % of the packets lost"));
+}
+
+#[test]
+fn a_packet_or_two_out_of_order_are_no_disorder() {
+    let mut call = short(0);
+    if let Some(audio) = &mut call.audio {
+        audio.inbound.reordered = 2;
+    }
+    assert_eq!(found(FarEnd::Echo, vec![call]), []);
+}
+
+#[test]
+fn a_full_frame_that_never_arrives_names_the_direction() {
+    use crate::{
+        proto::call::Ending,
+        wire::iax2::{command::FrameType, frame::Kind},
+    };
+
+    let blocked = CallRecord {
+        heard: Some(Duration::from_secs(7)),
+        ended: Some(Duration::from_secs(8)),
+        ending: Some(Ending::Unanswered {
+            frame: Kind {
+                frame_type: FrameType::Voice,
+                subclass: Kind::iax(crate::wire::iax2::command::Command::New).subclass,
+            },
+            heard: true,
+        }),
+        ..silent()
+    };
+    let found = found(FarEnd::Echo, vec![blocked]);
+    assert_eq!(ids(&found), [FindingId::OneWayAudio]);
+    assert_eq!(found[0].title, "The far end does not hear us");
 }

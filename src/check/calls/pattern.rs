@@ -84,18 +84,30 @@ fn classify(calls: &[Fared], failures: &[usize]) -> (Option<Pattern>, String) {
         .map(|call| call.symptom)
         .collect();
     let Some(first) = symptoms.first().copied() else {
-        return (Some(Pattern::None), format!("none of {ended} calls failed"));
+        return (
+            Some(Pattern::None),
+            match ended {
+                1 => "the call did not fail".into(),
+                _ => format!("none of {ended} calls failed"),
+            },
+        );
     };
     let alike = symptoms.iter().all(|symptom| *symptom == first);
     if failed == ended {
         return if alike && (failed >= ENOUGH || first.is_policy()) {
-            let why = format!(
-                "every call ({failed} of {ended}) ended alike: {}",
-                first.as_str()
-            );
+            let why = match ended {
+                1 => format!("the far end itself says why: {}", first.as_str()),
+                _ => format!(
+                    "every call ({failed} of {ended}) ended alike: {}",
+                    first.as_str()
+                ),
+            };
             (Some(Pattern::Systematic), why)
         } else if failed < ENOUGH {
-            let why = format!("{failed} of {ended} calls failed: too few to tell chance from rule");
+            let why = match ended {
+                1 => "one call is too few to tell chance from rule".into(),
+                _ => format!("{failed} of {ended} calls failed: too few to tell chance from rule"),
+            };
             (None, why)
         } else {
             let why = format!("all {ended} calls failed, and not at the same point");

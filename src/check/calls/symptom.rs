@@ -28,6 +28,8 @@ pub enum Symptom {
     TokenRefused,
     /// REJECT or HANGUP with a cause before the answer.
     Rejected,
+    /// The far end is congested, or lacks what it takes to place the call (the class of Q.850 from 34 to 47).
+    Congested,
     /// A challenge that we would not answer.
     AuthUnsupported,
     /// Encryption was demanded and not had.
@@ -41,6 +43,9 @@ pub enum Symptom {
     /// The call fell silent, POKEs from its own socket are answered: its state is gone at the far end, or is
     /// bound to another external port.
     StateLost,
+    /// The far end went on with the call, and one frame of ours never arrived there, however often it was
+    /// sent.
+    FrameLost,
     /// The call fell silent, POKEs from its socket are not answered, those from a fresh socket are: the
     /// flow of this socket is dead on the way.
     FlowLost,
@@ -50,7 +55,7 @@ pub enum Symptom {
     Silent,
     /// Everything was acknowledged, and nothing happened.
     Stalled,
-    /// We hung up, and nobody acknowledged it.
+    /// We hung up a call that had fallen silent, and nobody acknowledged it; no control probe tells why.
     HangupLost,
     /// The far end ended an answered call and gives another cause than that it is normal.
     HungUpOddly,
@@ -68,12 +73,14 @@ impl Symptom {
             Self::TokenMissing => "token-missing",
             Self::TokenRefused => "token-refused",
             Self::Rejected => "rejected",
+            Self::Congested => "congested",
             Self::AuthUnsupported => "auth-unsupported",
             Self::NotEncrypted => "not-encrypted",
             Self::NoCodec => "no-codec",
             Self::Invalidated => "invalidated",
             Self::RawHangup => "raw-hangup",
             Self::StateLost => "call-state-lost",
+            Self::FrameLost => "frame-lost",
             Self::FlowLost => "flow-lost",
             Self::PathLost => "path-lost",
             Self::Silent => "silent",
@@ -125,10 +132,11 @@ impl Symptom {
                 ..
             } => match (record.answered, acknowledged) {
                 (None, _) if record.progress.contains(&Control::Busy) => Self::Busy,
-                (None, _) if record.progress.contains(&Control::Congestion) => Self::Rejected,
+                (None, _) if is_congested(record) => Self::Congested,
                 (None, _) => Self::NoAnswer,
                 (Some(_), true) => Self::Fine,
-                (Some(_), false) => Self::HangupLost,
+                (Some(_), false) if record.control.is_none() => Self::HangupLost,
+                (Some(_), false) => silence(record),
             },
             Ending::HungUp {
                 by: Side::Peer,
@@ -150,7 +158,7 @@ impl Symptom {
                 if !heard && *frame == Kind::iax(Command::New) {
                     Self::AutoCongested
                 } else {
-                    silence(record.control)
+                    silence(record)
                 }
             }
             Ending::Stalled => Self::Stalled,
@@ -158,30 +166,46 @@ impl Symptom {
     }
 }
 
+/// Whether the far end said that it is congested, upon which we hung up.
+#[must_use]
+pub fn is_congested(record: &CallRecord) -> bool {
+    record.answered.is_none() && record.progress.contains(&Control::Congestion)
+}
+
+/// Causes that say nothing.
+const NORMAL: u8 = Cause::Normal.get();
+const UNSPECIFIED: u8 = Cause::NormalUnspecified.get();
+
 /// The far end ended it and may have said why.
 fn said(cause: &Reason, record: &CallRecord) -> Symptom {
     let busy = record.progress.contains(&Control::Busy) || cause.code == Some(Cause::Busy.get());
     if record.answered.is_some() {
         return match cause.code {
-            Some(code) if code == Cause::Normal.get() => Symptom::Fine,
+            Some(NORMAL) => Symptom::Fine,
             _ if cause.is_empty() => Symptom::RawHangup,
             _ => Symptom::HungUpOddly,
         };
     }
     match cause.code {
         _ if busy => Symptom::Busy,
+        None | Some(NORMAL | UNSPECIFIED) if is_congested(record) => Symptom::Congested,
         _ if cause.is_empty() => Symptom::RawHangup,
         Some(code) if code == Cause::NoAnswer.get() || code == Cause::NoUserResponse.get() => {
             Symptom::NoAnswer
         }
+        Some(34..=47) => Symptom::Congested,
         _ => Symptom::Rejected,
     }
 }
 
-/// A silence by itself is no evidence; the POKEs after it tell where it is.
-fn silence(control: Option<SilenceControl>) -> Symptom {
-    match control {
-        Some(SilenceControl { same: (_, 1..), .. }) => Symptom::StateLost,
+/// A silence by itself is no evidence; the POKEs after it tell where it is, and whether the far end was silent
+/// at all.
+fn silence(record: &CallRecord) -> Symptom {
+    match record.control {
+        Some(SilenceControl { same: (_, 1..), .. }) => match record.missing_frame() {
+            Some(_) => Symptom::FrameLost,
+            None => Symptom::StateLost,
+        },
         Some(SilenceControl {
             same: (1.., 0),
             fresh: (_, 1..),
@@ -247,6 +271,64 @@ mod tests {
     }
 
     #[test]
+    fn a_hangup_that_nobody_acknowledges_is_told_by_what_was_heard() {
+        let ms = |millis| Some(Duration::from_millis(millis));
+        let control = |same, fresh| {
+            Some(SilenceControl {
+                same: (3, same),
+                fresh: (3, fresh),
+            })
+        };
+        let rows = [
+            // The far end answered until we hung up: its acknowledgement was lost.
+            (ms(2990), None, Symptom::Fine),
+            (ms(3010), None, Symptom::Fine),
+            // It had been silent.
+            (ms(1500), control(3, 3), Symptom::StateLost),
+            (ms(1500), control(0, 3), Symptom::FlowLost),
+            (ms(1500), control(0, 0), Symptom::PathLost),
+            (ms(1500), None, Symptom::HangupLost),
+            (None, control(3, 3), Symptom::StateLost),
+            // It goes on, and lacks something.
+            (ms(6000), control(3, 3), Symptom::FrameLost),
+            (ms(6000), control(0, 3), Symptom::FlowLost),
+        ];
+        for (heard, control, symptom) in rows {
+            let ending = Ending::HungUp {
+                by: Side::Us,
+                cause: Reason::code(16),
+                acknowledged: false,
+            };
+            let found = ended(ending, |record| {
+                answered(record);
+                record.heard = heard;
+                record.hung_up = ms(3000);
+                record.ended = ms(10_500);
+                record.control = control;
+                record.completed = record.lived_until_hangup();
+                assert_eq!(record.fell_silent(), symptom != Symptom::Fine);
+            });
+            assert_eq!(found, symptom, "{heard:?} {control:?}");
+        }
+    }
+
+    #[test]
+    fn a_frame_given_up_while_the_far_end_went_on_is_lost_alone() {
+        for (heard, symptom) in [(500, Symptom::StateLost), (5000, Symptom::FrameLost)] {
+            let found = ended(unanswered(Command::Ping, true), |record| {
+                answered(record);
+                record.heard = Some(Duration::from_millis(heard));
+                record.ended = Some(Duration::from_secs(8));
+                record.control = Some(SilenceControl {
+                    same: (3, 3),
+                    fresh: (3, 3),
+                });
+            });
+            assert_eq!(found, symptom, "{heard}");
+        }
+    }
+
+    #[test]
     fn refusals_are_told_apart() {
         let refused = |had_token| Ending::TokenRefused { had_token };
         assert_eq!(ended(refused(true), |_| {}), Symptom::TokenRefused);
@@ -258,6 +340,7 @@ mod tests {
         assert_eq!(ended(by_peer(Some(17)), |_| {}), Symptom::Busy);
         assert_eq!(ended(by_peer(Some(19)), |_| {}), Symptom::NoAnswer);
         assert_eq!(ended(by_peer(Some(50)), |_| {}), Symptom::Rejected);
+        assert_eq!(ended(by_peer(Some(42)), |_| {}), Symptom::Congested);
         assert_eq!(ended(by_peer(None), |_| {}), Symptom::RawHangup);
         assert_eq!(ended(by_peer(None), answered), Symptom::RawHangup);
         assert_eq!(ended(by_peer(Some(16)), answered), Symptom::Fine);

@@ -91,6 +91,13 @@ pub(super) fn of_a_call(arg: Arg) -> Arg {
         "user" => arg
             .help("The account to call as; nothing is registered")
             .long_help(None),
+        "allow_plaintext" => {
+            arg.help("Send the secret in clear where the callee offers nothing better")
+        }
+        "reflector" => arg.help(
+            "A host outside that runs iax2-natcheck serve, to see with whether the external port changes",
+        ),
+        "stun" => arg.help("A STUN server to see it with; may be given again"),
         _ => arg,
     }
 }

@@ -6,11 +6,15 @@ use crate::{
     probe::calls::wire_use::WireUse,
     proto::{
         auth::Method,
-        call::{CallCounts, Carrier, Ending},
+        call::{CallCounts, Carrier, Ending, Side},
         media::{directions::FarEnd, listener::AudioEvidence, report::ReceiverReport},
     },
     types::{LocalAddr, PeerAddr},
-    wire::iax2::{command::Control, format::Formats},
+    wire::iax2::{
+        command::{Command, Control},
+        format::Formats,
+        frame::Kind,
+    },
 };
 
 /// A burst of calls to one extension.
@@ -58,8 +62,14 @@ pub struct CallRecord {
     pub ended: Option<Duration>,
     /// How it ended; `None` while it is under way.
     pub ending: Option<Ending>,
-    /// It went as planned to its end: talked as long as it should, and then hung up by us; or the callee was
-    /// busy or never answered, and we hung up.
+    /// From NEW to the last datagram of the far end that belongs to the call.
+    pub heard: Option<Duration>,
+    /// From NEW to our HANGUP.
+    pub hung_up: Option<Duration>,
+    /// The oldest frame of ours that had not been acknowledged when we hung up.
+    pub unacknowledged: Option<Kind>,
+    /// It went as planned to its end: talked as long as it should, and then hung up by us; or the callee ended
+    /// it and said that this is normal.
     pub completed: bool,
     /// The control frames that came, in order, each kind once.
     pub progress: Vec<Control>,
@@ -87,6 +97,57 @@ pub struct CallRecord {
     pub control: Option<SilenceControl>,
     /// Another address than the provider's that a frame of this call came from.
     pub answered_elsewhere: Option<PeerAddr>,
+}
+
+/// A far end that was heard this shortly before our HANGUP had the call until then.
+const LATELY: Duration = Duration::from_secs(1);
+/// An answer on its way may come so long after our HANGUP.
+const ON_ITS_WAY: Duration = Duration::from_millis(500);
+/// A frame that is given up left this long before, and once more since, by every policy of retransmission.
+const GIVEN_UP: Duration = Duration::from_secs(5);
+
+impl CallRecord {
+    /// Whether the far end had the call until we hung up. A HANGUP whose acknowledgement is lost is never
+    /// acknowledged: the far end has forgotten the call when it is sent again.
+    #[must_use]
+    pub fn lived_until_hangup(&self) -> bool {
+        let (Some(heard), Some(hung_up)) = (self.heard, self.hung_up) else {
+            return false;
+        };
+        heard + LATELY > hung_up && heard < hung_up + ON_ITS_WAY
+    }
+
+    /// The frame of ours that the far end lacks, however often it was sent, while it went on with the call.
+    #[must_use]
+    pub fn missing_frame(&self) -> Option<Kind> {
+        let heard = self.heard?;
+        match self.ending.as_ref()? {
+            Ending::Unanswered { frame, heard: true } => {
+                (heard + GIVEN_UP > self.ended?).then_some(*frame)
+            }
+            Ending::HungUp {
+                by: Side::Us,
+                acknowledged: false,
+                ..
+            } => (heard >= self.hung_up? + ON_ITS_WAY)
+                .then_some(self.unacknowledged.unwrap_or(Kind::iax(Command::Hangup))),
+            _ => None,
+        }
+    }
+
+    /// Whether the call ended in a silence that a control probe has to look into.
+    #[must_use]
+    pub fn fell_silent(&self) -> bool {
+        match &self.ending {
+            Some(Ending::Unanswered { .. } | Ending::Stalled) => true,
+            Some(Ending::HungUp {
+                by: Side::Us,
+                acknowledged: false,
+                ..
+            }) => self.answered.is_some() && !self.lived_until_hangup(),
+            _ => false,
+        }
+    }
 }
 
 /// How audio came.

@@ -12,13 +12,19 @@ use crate::{
         call::{Call, CallEvent, Ending, Reason, Side, Stage},
         contract::earlier,
     },
-    wire::iax2::{cause::Cause, command::Control},
+    wire::iax2::{
+        cause::Cause,
+        command::Control,
+        trunk::{MetaTrunk, TrunkEntry},
+    },
 };
 
 /// How long the tail of an echo is listened to, at least, after the last block was sent.
 const TAIL: Duration = Duration::from_millis(500);
 /// How long the far end's last receiver report is waited for.
 const REPORT: Duration = Duration::from_secs(1);
+/// How long a far end that is busy or congested is given to hang up by itself, which tells why.
+const LAST_WORD: Duration = Duration::from_millis(300);
 /// A digit lasts so long, and so long is the pause before the next (Q.24 asks for 40 ms of both).
 const DIGIT: Duration = Duration::from_millis(100);
 /// Texts kept of one call.
@@ -50,12 +56,17 @@ pub(super) struct Line {
 enum Phase {
     /// From NEW to ACCEPT, and while it rings.
     SetUp { ring_until: Option<Instant> },
+    /// Digits go out, and nothing else: a far end lets no voice through beside them, and that is no loss.
+    Dialling,
     /// Both talk.
     Talking { until: Instant },
+    /// The far end was asked what it received; we go on talking, for its jitter buffer takes a silence
+    /// for loss.
+    Reporting { until: Instant },
     /// We are silent, and listen to what is still on its way.
     Tail { until: Instant },
-    /// The far end was asked what it received.
-    Reporting { until: Instant },
+    /// The far end said that it is busy or congested: a HANGUP of its own may tell more.
+    Turned { until: Instant, cause: Cause },
     /// HANGUP is out, or came.
     Closing,
 }
@@ -65,7 +76,7 @@ enum Phase {
 struct Digits {
     left: std::collections::VecDeque<u8>,
     down: Option<u8>,
-    due: Option<Instant>,
+    due: Instant,
 }
 
 impl Line {
@@ -82,7 +93,7 @@ impl Line {
         let digits = Digits {
             left: plan.digits.iter().copied().collect(),
             down: None,
-            due: None,
+            due: now,
         };
         let mut line = Self {
             call,
@@ -110,7 +121,7 @@ impl Line {
 
     /// Whether audio is being exchanged as planned.
     pub(super) const fn is_talking(&self) -> bool {
-        matches!(self.phase, Phase::Talking { .. })
+        matches!(self.phase, Phase::Talking { .. } | Phase::Reporting { .. })
     }
 
     /// What is known so far.
@@ -125,8 +136,28 @@ impl Line {
 
     /// Ends it before its time, as somebody who hangs up.
     pub(super) fn stop(&mut self, now: Instant) {
-        self.phase = Phase::Closing;
-        self.call.hang_up(Reason::code(Cause::Normal.get()), now);
+        self.say_goodbye(now);
+    }
+
+    /// Takes a datagram of this call.
+    pub(super) fn handle_datagram(&mut self, payload: &[u8], now: Instant) {
+        self.note_heard(now);
+        self.call.handle_datagram(payload, now);
+    }
+
+    /// Takes this call's entry of a trunk frame.
+    pub(super) fn handle_entry(
+        &mut self,
+        trunk: &MetaTrunk<'_>,
+        entry: &TrunkEntry<'_>,
+        now: Instant,
+    ) {
+        self.note_heard(now);
+        self.call.handle_entry(trunk, entry, now);
+    }
+
+    fn note_heard(&mut self, now: Instant) {
+        self.record.heard = Some(now.saturating_duration_since(self.placed));
     }
 
     /// Takes what the call reports; milestones go to `tell`.
@@ -173,7 +204,7 @@ impl Line {
                 }
                 self.record.report = report.or(self.record.report);
                 if matches!(self.phase, Phase::Reporting { .. }) {
-                    self.say_goodbye(now);
+                    self.fall_silent(now);
                 }
             }
             CallEvent::Lag(lag) => {
@@ -207,24 +238,24 @@ impl Line {
         match control {
             Control::Answer => {
                 self.record.answered = Some(since);
-                self.phase = Phase::Talking {
-                    until: now + self.plan.talk,
-                };
-                self.digits.due = Some(now + DIGIT);
-                if let Some(format) = self.call.format() {
-                    let begin = self.grid.unwrap_or(now);
-                    self.talk = Some(Talk::new(format, self.seed, self.plan.record, begin, now));
+                if self.digits.left.is_empty() {
+                    self.begin_to_talk(now);
+                } else {
+                    self.phase = Phase::Dialling;
+                    self.digits.due = now + DIGIT;
                 }
                 tell(Milestone::Answered);
             }
             Control::Busy | Control::Congestion if self.record.answered.is_none() => {
-                self.phase = Phase::Closing;
                 let cause = if control == Control::Busy {
                     Cause::Busy
                 } else {
                     Cause::SwitchCongestion
                 };
-                self.call.hang_up(Reason::code(cause.get()), now);
+                self.phase = Phase::Turned {
+                    until: now + LAST_WORD,
+                    cause,
+                };
             }
             _ => {}
         }
@@ -237,7 +268,10 @@ impl Line {
                 by: Side::Us,
                 acknowledged,
                 ..
-            } => *acknowledged && self.record.answered.is_some(),
+            } => {
+                let taken = *acknowledged || self.record.lived_until_hangup();
+                taken && self.record.answered.is_some()
+            }
             // The callee ended an answered call and says that this is normal.
             Ending::HungUp {
                 by: Side::Peer,
@@ -256,85 +290,90 @@ impl Line {
         if self.is_over() {
             return;
         }
-        if self.is_talking() {
-            if let Some(talk) = &mut self.talk {
-                talk.speak(&mut self.call, now);
-            }
-            self.dial_digits(now);
+        if self.is_talking()
+            && let Some(talk) = &mut self.talk
+        {
+            talk.speak(&mut self.call, now);
         }
         match self.phase {
             Phase::SetUp {
                 ring_until: Some(until),
-            } if until <= now => {
-                self.phase = Phase::Closing;
-                self.call.hang_up(Reason::code(Cause::NoAnswer.get()), now);
-            }
-            Phase::Talking { until } if until <= now && self.digits.is_done() => {
-                let echo = self.talk.as_ref().and_then(Talk::longest_echo);
-                self.phase = Phase::Tail {
-                    until: now + TAIL.max(echo.unwrap_or_default() * 2),
-                };
-            }
-            Phase::Tail { until } if until <= now => {
+            } if until <= now => self.hang_up(Cause::NoAnswer, now),
+            Phase::Dialling if self.digits.due <= now => self.dial_digit(now),
+            Phase::Talking { until } if until <= now => {
                 self.call.ping(now);
                 self.phase = Phase::Reporting {
                     until: now + REPORT,
                 };
             }
-            Phase::Reporting { until } if until <= now => self.say_goodbye(now),
+            Phase::Reporting { until } if until <= now => self.fall_silent(now),
+            Phase::Tail { until } if until <= now => self.say_goodbye(now),
+            Phase::Turned { until, cause } if until <= now => self.hang_up(cause, now),
             Phase::SetUp { .. }
+            | Phase::Dialling
             | Phase::Talking { .. }
             | Phase::Tail { .. }
             | Phase::Reporting { .. }
+            | Phase::Turned { .. }
             | Phase::Closing => {}
         }
     }
 
-    fn say_goodbye(&mut self, now: Instant) {
-        self.phase = Phase::Closing;
-        self.call.hang_up(Reason::code(Cause::Normal.get()), now);
+    fn fall_silent(&mut self, now: Instant) {
+        let echo = self.talk.as_ref().and_then(Talk::longest_echo);
+        self.phase = Phase::Tail {
+            until: now + TAIL.max(echo.unwrap_or_default() * 2),
+        };
     }
 
-    fn dial_digits(&mut self, now: Instant) {
-        if self.digits.due.is_none_or(|due| due > now) {
-            return;
+    fn say_goodbye(&mut self, now: Instant) {
+        self.hang_up(Cause::Normal, now);
+    }
+
+    fn hang_up(&mut self, cause: Cause, now: Instant) {
+        self.phase = Phase::Closing;
+        self.record.hung_up = Some(now.saturating_duration_since(self.placed));
+        self.record.unacknowledged = self.call.oldest_pending();
+        self.call.hang_up(Reason::code(cause.get()), now);
+    }
+
+    fn begin_to_talk(&mut self, now: Instant) {
+        self.phase = Phase::Talking {
+            until: now + self.plan.talk,
+        };
+        if let Some(format) = self.call.format() {
+            let begin = self.grid.unwrap_or(now);
+            self.talk = Some(Talk::new(format, self.seed, self.plan.record, begin, now));
         }
+    }
+
+    /// Presses the next digit or lets it go; after the last one and a pause, it is time to talk.
+    fn dial_digit(&mut self, now: Instant) {
+        self.digits.due = now + DIGIT;
         if let Some(digit) = self.digits.down.take() {
             self.call.send_digit(digit, true, now);
             self.record.digits_sent.push(digit);
+        } else if let Some(digit) = self.digits.left.pop_front() {
+            self.digits.down = Some(digit);
+            self.call.send_digit(digit, false, now);
         } else {
-            self.digits.down = self.digits.left.pop_front();
-            if let Some(digit) = self.digits.down {
-                self.call.send_digit(digit, false, now);
-            }
+            self.begin_to_talk(now);
         }
-        self.digits.due = (!self.digits.is_done()).then_some(now + DIGIT);
     }
 
     /// The next deadline.
     pub(super) fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
         let phase = match self.phase {
             Phase::SetUp { ring_until } => ring_until.map(|until| (until, "let it ring")),
-            Phase::Talking { until } => {
-                let until = self.digits.is_done().then_some(until);
-                let talk = self.talk.as_ref().map(Talk::next);
-                until
-                    .into_iter()
-                    .chain(talk)
-                    .chain(self.digits.due)
-                    .min()
-                    .map(|due| (due, "talk"))
+            Phase::Dialling => Some((self.digits.due, "dial a digit")),
+            Phase::Talking { until } | Phase::Reporting { until } => {
+                let next = self.talk.as_ref().map_or(until, Talk::next);
+                Some((until.min(next), "talk"))
             }
             Phase::Tail { until } => Some((until, "listen to the end of the echo")),
-            Phase::Reporting { until } => Some((until, "wait for the last report")),
+            Phase::Turned { until, .. } => Some((until, "wait for the far end to hang up")),
             Phase::Closing => None,
         };
         earlier(phase, self.call.poll_timeout())
-    }
-}
-
-impl Digits {
-    fn is_done(&self) -> bool {
-        self.left.is_empty() && self.down.is_none()
     }
 }

@@ -36,8 +36,6 @@ struct Recording {
     begin: Option<u32>,
 }
 
-/// Blocks that are sent at once where the host was late, at most; what is later is left out.
-const CATCH_UP: u32 = 5;
 /// The longest recording: an hour.
 const LONGEST_RECORDING: usize = 3600 * SAMPLE_RATE as usize;
 
@@ -84,20 +82,22 @@ impl Talk {
         evidence.returned.round_trip.map(|trip| trip.max)
     }
 
-    /// Sends the blocks that are due.
+    /// Sends the block that is due. Where the host was late, those before it are left out: several at once
+    /// would show what the far end does with a bunch, and not what the line does.
     pub(super) fn speak(&mut self, call: &mut Call, now: Instant) {
-        let mut left = CATCH_UP;
+        let mut due = None;
         while self.next <= now {
             self.next += BLOCK_TIME;
-            if left == 0 {
-                continue;
-            }
-            left -= 1;
-            let payload = self.payload();
-            if call.send_audio(&payload, self.format, 20, now) {
-                self.listener.note_sent(self.block, &payload, now);
-            }
+            // The number of a block tells its time, whether it is sent or left out.
+            due = Some(self.block);
             self.block += 1;
+        }
+        let Some(number) = due else {
+            return;
+        };
+        let payload = self.payload(number);
+        if call.send_audio(&payload, self.format, 20, now) {
+            self.listener.note_sent(number, &payload, now);
         }
     }
 
@@ -117,10 +117,10 @@ impl Talk {
         self.recording.map(|recording| recording.samples)
     }
 
-    /// The next block in the call's format. What we cannot encode is noise of the right length: an echo returns
+    /// A block in the call's format. What we cannot encode is noise of the right length: an echo returns
     /// it all the same.
-    fn payload(&self) -> Vec<u8> {
-        let samples = self.signal.block(self.block);
+    fn payload(&self, number: u64) -> Vec<u8> {
+        let samples = self.signal.block(number);
         let mut octets = Vec::with_capacity(BLOCK);
         if let Some(law) = Law::of(self.format) {
             law.encode_block(&samples, &mut octets);

@@ -92,6 +92,16 @@ impl Call {
         });
     }
 
+    /// A PONG that comes while an earlier frame is missing answers its PING all the same: where a path lets
+    /// short frames pass alone, the missing one may never come, and what the peer counted is worth most.
+    pub(super) fn overhear_pong(&mut self, frame: &FullFrame<'_>, now: Instant) {
+        let asked = self.supervision.ping;
+        let answers = asked.is_some_and(|(timestamp, _)| timestamp == frame.timestamp);
+        if answers && frame.command() == Some(Command::Pong) {
+            self.handle_pong(frame, now);
+        }
+    }
+
     /// LAGRP.
     pub(super) fn handle_lag(&mut self, frame: &FullFrame<'_>, now: Instant) {
         let asked = self

@@ -26,6 +26,9 @@ pub struct Heard {
     pub returned: u64,
     /// The far end's last receiver report.
     pub report: Option<ReceiverReport>,
+    /// A full frame of audio never reached the far end, however often it was sent, while the far end went on
+    /// with the call.
+    pub voice_missing: bool,
     /// What it is to do.
     pub far_end: FarEnd,
 }
@@ -51,6 +54,8 @@ pub enum Fact {
     ReportsMeasureNothing,
     /// The far end sent no receiver report.
     NoReport,
+    /// The far end went on with the call, and never acknowledged the full frame of audio.
+    VoiceMissing,
 }
 
 impl fmt::Display for Fact {
@@ -67,6 +72,9 @@ impl fmt::Display for Fact {
                 f.write_str("the far end's receiver reports measure nothing")
             }
             Self::NoReport => f.write_str("the far end sent no receiver report"),
+            Self::VoiceMissing => f.write_str(
+                "the far end went on with the call and never acknowledged the full VOICE frame",
+            ),
         }
     }
 }
@@ -111,15 +119,24 @@ pub fn directions(heard: &Heard) -> Directions {
     }
 }
 
+/// So few of so many that they are no stream: the first packet of a call is a full frame and passes where the
+/// others, in trunk frames, do not.
+const fn is_next_to_nothing(count: u64, of: u64) -> bool {
+    count == 0 || count * DEAF < of
+}
+
 fn outbound(heard: &Heard) -> Conclusion {
-    if heard.returned > 0 {
+    if heard.returned > 0 && heard.returned * HEARS >= heard.sent {
         return conclude(Some(true), [Fact::Returned(heard.returned)]);
     }
-    let sent = Fact::Sent(heard.sent);
+    let (sent, returned) = (Fact::Sent(heard.sent), Fact::Returned(heard.returned));
+    if heard.voice_missing {
+        return conclude(Some(false), [sent, returned, Fact::VoiceMissing]);
+    }
     match heard.report {
-        None => conclude(None, [sent, Fact::Returned(0), Fact::NoReport]),
+        None => conclude(None, [sent, returned, Fact::NoReport]),
         Some(report) if !report.is_measured() => {
-            conclude(None, [sent, Fact::Returned(0), Fact::ReportsMeasureNothing])
+            conclude(None, [sent, returned, Fact::ReportsMeasureNothing])
         }
         Some(report) => {
             let counted = u64::from(report.packets);
@@ -139,8 +156,9 @@ fn outbound(heard: &Heard) -> Conclusion {
 
 fn inbound(heard: &Heard, outbound: &Conclusion) -> Conclusion {
     let received = Fact::Received(heard.received);
-    if heard.received > 0 {
-        return conclude(Some(true), [received]);
+    if !is_next_to_nothing(heard.received, heard.sent) {
+        let passes = heard.received * HEARS >= heard.sent;
+        return conclude(passes.then_some(true), [received]);
     }
     match heard.far_end {
         FarEnd::Speaks => conclude(Some(false), [received, Fact::FarEndSpeaks]),
@@ -160,12 +178,13 @@ fn inbound(heard: &Heard, outbound: &Conclusion) -> Conclusion {
 
 fn round_trip(heard: &Heard) -> Conclusion {
     let returned = Fact::Returned(heard.returned);
-    if heard.returned > 0 {
+    if heard.returned > 0 && heard.returned * HEARS >= heard.sent {
         return conclude(Some(true), [returned]);
     }
     let facts = [Fact::Sent(heard.sent), Fact::Received(heard.received)];
     // Audio that is not ours may be the announcement before the echo.
-    if heard.far_end == FarEnd::Echo && heard.sent >= ENOUGH && heard.received == 0 {
+    let silent = is_next_to_nothing(heard.received, heard.sent);
+    if heard.far_end == FarEnd::Echo && heard.sent >= ENOUGH && silent {
         let [sent, received] = facts;
         return conclude(Some(false), [sent, received, Fact::FarEndEchoes]);
     }
@@ -188,6 +207,7 @@ mod tests {
         received: 0,
         returned: 0,
         report: None,
+        voice_missing: false,
         far_end: FarEnd::Unknown,
     };
 
@@ -290,6 +310,24 @@ mod tests {
     }
 
     #[test]
+    fn one_packet_of_many_is_no_stream() {
+        let first_alone = Heard {
+            sent: 101,
+            received: 1,
+            returned: 1,
+            far_end: FarEnd::Echo,
+            ..SILENT
+        };
+        assert_eq!(passes(first_alone), [None, None, Some(false)]);
+        let some = Heard {
+            received: 6,
+            returned: 6,
+            ..first_alone
+        };
+        assert_eq!(passes(some), [None; 3]);
+    }
+
+    #[test]
     fn an_announcement_does_not_disprove_the_echo() {
         let announced = Heard {
             received: 400,
@@ -297,6 +335,21 @@ mod tests {
             ..SILENT
         };
         assert_eq!(passes(announced), [Some(true), None, None]);
+    }
+
+    #[test]
+    fn a_full_frame_that_never_arrives_tells_of_all_the_audio() {
+        let blocked = Heard {
+            voice_missing: true,
+            ..SILENT
+        };
+        assert_eq!(passes(blocked), [None, Some(false), None]);
+        let tone = Heard {
+            received: 998,
+            far_end: FarEnd::Speaks,
+            ..blocked
+        };
+        assert_eq!(passes(tone), [Some(true), Some(false), None]);
     }
 
     #[test]

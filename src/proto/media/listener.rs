@@ -77,6 +77,9 @@ pub struct Inbound {
     pub lost: u64,
     /// Packets that came after a later one.
     pub reordered: u64,
+    /// Seconds of the stream in which any did. A host that stalls once shakes up one of them, a path that
+    /// reorders goes on doing so.
+    pub disordered_seconds: u64,
     /// Packets whose timestamp had come before.
     pub duplicated: u64,
     /// Runs of lost packets.
@@ -119,6 +122,8 @@ pub struct Returned {
     pub duplicated: u64,
     /// Blocks that came after a later one.
     pub out_of_order: u64,
+    /// Seconds of our audio in which any did.
+    pub disordered_seconds: u64,
     /// Blocks sent so late that their return cannot be expected yet.
     pub in_flight: u64,
     /// From a block's sending to its return.
@@ -279,6 +284,9 @@ impl Listener {
     /// Books the return of the blocks whose middle lies in these samples of the signal.
     fn book(&mut self, position: u64, samples: usize, at: Instant) -> Content {
         let mut content = Content::of(position, samples);
+        if let Some(next) = self.arrivals.next_block() {
+            content.left_out = self.sent.left_out(next..content.blocks().start);
+        }
         for number in content.blocks() {
             content.fresh |= self.sent.book(number);
         }

@@ -85,6 +85,7 @@ pub(super) fn calls(seen: &CallsEvidence, judgement: &Judgement, headers: u32) -
                 .map(|call| call.counts.retransmissions)
                 .sum(),
         ),
+        progress: progress(seen),
         media: media(seen, &sound),
         audio: sound.quality.map(quality),
         jitter_buffer: sound.buffer.map(|advice| JitterBuffer {
@@ -113,6 +114,13 @@ pub(super) fn callback(seen: &CallbackEvidence) -> Callback {
         late: seen.late.as_ref().map(attempt),
         control: seen.control.as_ref().map(attempt),
     }
+}
+
+fn progress(seen: &CallsEvidence) -> Vec<String> {
+    let accepted = seen.calls.iter().find(|call| call.accepted.is_some());
+    accepted.map_or_else(Vec::new, |call| {
+        call.progress.iter().map(ToString::to_string).collect()
+    })
 }
 
 fn signatures(judged: &JudgedCalls) -> BTreeMap<String, u32> {
@@ -155,6 +163,7 @@ fn media(seen: &CallsEvidence, judged: &JudgedAudio) -> Option<Media> {
         outbound: agreed(judged, |all| all.outbound.passes),
         inbound: agreed(judged, |all| all.inbound.passes),
         returned: Some(returned),
+        returned_out_of_order: Some(sum(|it| it.returned.out_of_order)),
         lost_outbound: audio::lost_outbound(seen).map(|(_, lost)| lost),
         lost_inbound: Some(lost_inbound),
         gaps: Some(sum(|it| it.inbound.gaps)),
@@ -188,6 +197,7 @@ fn quality(quality: audio::Quality) -> Audio {
         at_far_end,
         inputs,
         estimate,
+        ..
     } = quality;
     Audio {
         r_factor: Number::new(estimate.rating),

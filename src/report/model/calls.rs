@@ -61,6 +61,10 @@ pub struct Calls {
     /// Full frames of ours that had to be sent again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retransmissions: Option<u32>,
+    /// What the far end told of the way to its telephone, each word once, in order: of the first call that
+    /// was accepted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub progress: Vec<String>,
     /// The audio.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub media: Option<Media>,
@@ -151,6 +155,9 @@ pub struct Media {
     /// Packets of ours that came back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub returned: Option<u64>,
+    /// Those of them that came after a later one, whichever way they were overtaken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub returned_out_of_order: Option<u64>,
     /// Packets lost on the way to the far end; null where nothing tells.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lost_outbound: Option<u64>,

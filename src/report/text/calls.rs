@@ -1,6 +1,9 @@
 //! Test calls, a few lines.
 
-use crate::report::model::calls::{Attempt, Callback, Calls, Carriers, FarEnd, Media, Wire};
+use crate::report::{
+    model::calls::{Attempt, Callback, Calls, Carriers, FarEnd, Media, Wire},
+    text::measured::{tenth, took},
+};
 
 /// The rows: a name, and what was measured.
 pub(super) fn rows(calls: &Calls) -> Vec<(&'static str, String)> {
@@ -22,15 +25,15 @@ pub(super) fn rows(calls: &Calls) -> Vec<(&'static str, String)> {
             "",
             format!(
                 "R {}, MOS {} where the listener is {}: {} ms from mouth to ear, {} % lost",
-                audio.r_factor,
-                audio.mos,
+                tenth(audio.r_factor),
+                tenth(audio.mos),
                 if audio.listener == "here" {
                     "here"
                 } else {
                     "at the far end"
                 },
-                audio.one_way_ms,
-                audio.loss_percent
+                tenth(audio.one_way_ms),
+                tenth(audio.loss_percent)
             ),
         ));
     }
@@ -106,12 +109,19 @@ fn tally(calls: &Calls) -> String {
         .extension
         .as_ref()
         .map_or_else(String::new, |to| format!(" to {to}"));
-    let mut words = vec![format!(
-        "{}{to}: {} answered, {} came to their planned end",
-        calls.attempted, calls.answered, calls.completed
-    )];
+    let mut words = vec![match (calls.attempted, calls.answered, calls.completed) {
+        (1, 0, _) => format!("1{to}: not answered"),
+        (1, _, 0) => format!("1{to}: answered"),
+        (1, _, _) => format!("1{to}: answered, came to its planned end"),
+        (attempted, answered, completed) => {
+            format!("{attempted}{to}: {answered} answered, {completed} came to their planned end")
+        }
+    }];
+    if !calls.progress.is_empty() {
+        words.push(format!("the far end told: {}", calls.progress.join(", ")));
+    }
     match (calls.pattern.as_deref(), &calls.pattern_because) {
-        (Some("none"), _) => words.push("no failures".into()),
+        (Some("none"), _) => words.push("no failure".into()),
         (Some(pattern), Some(why)) => words.push(format!("failures: {pattern} ({why})")),
         (Some(pattern), None) => words.push(format!("failures: {pattern}")),
         (None, why) => words.extend(why.clone()),
@@ -130,23 +140,23 @@ fn set_up(calls: &Calls) -> Option<String> {
     if calls.encrypted == Some(true) {
         words.push("encrypted".into());
     }
-    words.extend(
-        calls
-            .auth
-            .as_ref()
-            .map(|method| format!("authentication {method}")),
-    );
+    match &calls.auth {
+        Some(method) => words.push(format!("authentication {method}")),
+        // A call that was never accepted may have been challenged, and we had no answer.
+        None if calls.setup_ms.is_some() => words.push("no challenge".into()),
+        None => {}
+    }
     if calls.call_token == Some(true) {
         words.push("call token".into());
     }
     if let Some(setup) = &calls.setup_ms {
-        words.push(format!("accepted after {} ms", setup.median));
+        words.push(format!("accepted after {}", took(setup.median)));
     }
     if let Some(answer) = &calls.answer_ms {
-        words.push(format!("answered after {} ms", answer.median));
+        words.push(format!("answered after {}", took(answer.median)));
     }
     if let Some(rtt) = &calls.rtt_ms {
-        words.push(format!("round trip {} ms", rtt.median));
+        words.push(format!("round trip {}", took(rtt.median)));
     }
     if let Some(again @ 1..) = calls.retransmissions {
         words.push(format!("{again} frames sent again"));
@@ -160,10 +170,10 @@ fn packets(media: &Media) -> String {
         media.sent, media.received, media.lost, media.reordered, media.duplicated
     )];
     if let Some(jitter) = media.jitter_ms {
-        words.push(format!("jitter {jitter} ms"));
+        words.push(format!("jitter {}", took(jitter)));
     }
     if let Some(gap) = media.longest_gap_ms {
-        words.push(format!("longest gap {gap} ms"));
+        words.push(format!("longest gap {}", took(gap)));
     }
     words.join(", ")
 }
@@ -186,8 +196,13 @@ fn ways(media: &Media) -> Option<String> {
     if let Some(delay) = &media.delay_ms {
         words.push(format!(
             "our audio is back after {} ms (least {}, most {})",
-            delay.median, delay.min, delay.max
+            tenth(delay.median),
+            tenth(delay.min),
+            tenth(delay.max)
         ));
+    }
+    if let Some(late @ 1..) = media.returned_out_of_order {
+        words.push(format!("{late} of our packets came back after a later one"));
     }
     if let Some(Carriers {
         trunk: trunk @ 1.., ..

@@ -70,7 +70,9 @@ fn reachability(reach: &Reachability) -> String {
     if let Some(rtt) = &reach.rtt_ms {
         words.push(format!(
             "round trip {} ms (least {}, most {})",
-            rtt.median, rtt.min, rtt.max
+            tenth(rtt.median),
+            tenth(rtt.min),
+            tenth(rtt.max)
         ));
     }
     if let Some(cause) = &reach.icmp {
@@ -114,9 +116,9 @@ fn registration(seen: &Registration) -> String {
 }
 
 /// Milliseconds, or seconds where there are thousands of them.
-fn took(elapsed_ms: Number) -> String {
+pub(super) fn took(elapsed_ms: Number) -> String {
     if elapsed_ms.get() < 1000.0 {
-        format!("{elapsed_ms} ms")
+        format!("{} ms", tenth(elapsed_ms))
     } else {
         tenths(Number::new(elapsed_ms.get() / 1000.0))
     }
@@ -124,7 +126,12 @@ fn took(elapsed_ms: Number) -> String {
 
 /// Seconds to a tenth.
 fn tenths(seconds: Number) -> String {
-    format!("{} s", Number::new((seconds.get() * 10.0).round() / 10.0))
+    format!("{} s", tenth(seconds))
+}
+
+/// To a tenth: what people read of a measured number.
+pub(super) fn tenth(number: Number) -> Number {
+    Number::new((number.get() * 10.0).round() / 10.0)
 }
 
 fn asterisk(line: &Asterisk) -> String {
@@ -474,7 +481,7 @@ mod tests {
 
     #[test]
     fn long_times_are_written_in_seconds() {
-        assert_eq!(took(Number::new(31.25)), "31.25 ms");
+        assert_eq!(took(Number::new(31.26)), "31.3 ms");
         assert_eq!(took(Number::new(7504.176)), "7.5 s");
     }
 

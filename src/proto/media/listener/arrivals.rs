@@ -37,6 +37,8 @@ pub(super) struct Arrivals {
     base: Option<Instant>,
     newest: Option<Newest>,
     seen: VecDeque<u32>,
+    /// The last second of the stream in which a packet came after a later one.
+    disordered: Option<u32>,
     gaps: VecDeque<Gap>,
     /// What an echo's clock lags behind the blocks it carries, in milliseconds.
     lag: i64,
@@ -70,6 +72,8 @@ struct Gap {
 pub(super) struct Content {
     first: u64,
     end: u64,
+    /// How many of ours between it and the packet before were never sent.
+    pub(super) left_out: u64,
     /// Whether one of them comes for the first time.
     pub(super) fresh: bool,
 }
@@ -93,6 +97,7 @@ impl Content {
         Self {
             first: (position + up) / block,
             end: (position + samples as u64 + up) / block,
+            left_out: 0,
             fresh: false,
         }
     }
@@ -109,6 +114,7 @@ impl Arrivals {
             lost_outbound: 0,
             base: None,
             newest: None,
+            disordered: None,
             seen: VecDeque::with_capacity(REMEMBERED),
             gaps: VecDeque::with_capacity(OPEN_GAPS),
             lag: 0,
@@ -162,6 +168,11 @@ impl Arrivals {
         self.lost_outbound
     }
 
+    /// The block of ours that comes next.
+    pub(super) fn next_block(&self) -> Option<u64> {
+        self.newest.and_then(|newest| newest.next_block)
+    }
+
     /// The counts, with the holes that are still open.
     pub(super) fn inbound(&self) -> Inbound {
         let mut inbound = self.counts.clone();
@@ -195,6 +206,11 @@ impl Arrivals {
             return false;
         }
         self.counts.reordered += 1;
+        let second = timestamp / 1000;
+        if self.disordered != Some(second) {
+            self.disordered = Some(second);
+            self.counts.disordered_seconds += 1;
+        }
         let fills = |gap: &&mut Gap| {
             ahead(timestamp, gap.from) >= 0 && ahead(gap.until, timestamp) > 0 && gap.missing > 0
         };
@@ -218,7 +234,10 @@ impl Arrivals {
             i64::try_from(content.first).unwrap_or(i64::MAX)
                 - i64::try_from(next).unwrap_or(i64::MAX)
         });
-        match hole(newest, ahead, at - newest.at, paused, between) {
+        let left_out = content.map_or(0, |content| content.left_out);
+        let sent_between = between
+            .map(|between| between.saturating_sub(i64::try_from(left_out).unwrap_or(i64::MAX)));
+        match hole(newest, ahead, at - newest.at, paused, sent_between) {
             None => {}
             Some(Hole::Loss(missing)) => {
                 if self.gaps.len() >= OPEN_GAPS
@@ -256,6 +275,8 @@ impl Arrivals {
             if content.is_some_and(|content| content.fresh) {
                 self.lost_outbound = self.lost_outbound.saturating_sub(1);
             }
+            // The echo's clock moved on, and its newest block did not.
+            self.lag -= skipped + BLOCK_MILLIS;
             return;
         };
         let more = between.saturating_mul(BLOCK_MILLIS) - skipped;
@@ -269,11 +290,12 @@ impl Arrivals {
         } else {
             u64::try_from((skipped + BLOCK_MILLIS / 2) / BLOCK_MILLIS).unwrap_or(0)
         };
-        self.lost_outbound += blocks.saturating_sub(explained);
+        let left_out = content.map_or(0, |content| content.left_out);
+        self.lost_outbound += blocks.saturating_sub(left_out.max(explained));
     }
 
     fn advance(&mut self, timestamp: u32, lasts: i64, content: Option<Content>, at: f64) {
-        let before = self.newest.and_then(|newest| newest.next_block);
+        let before = self.next_block();
         self.newest = Some(Newest {
             timestamp,
             lasts,

@@ -1,6 +1,9 @@
 //! The blocks sent lately, and what became of all of them.
 
-use std::time::{Duration, Instant};
+use std::{
+    ops::Range,
+    time::{Duration, Instant},
+};
 
 use super::{Returned, RoundTrip, Run};
 use crate::proto::media::{BLOCK, SAMPLE_RATE, g711::SIGN, histogram::Histogram};
@@ -13,8 +16,13 @@ pub(super) const SLOTS: usize = 160;
 const END: u64 = 1 << 48;
 /// The signs of a block, 32 samples a word.
 pub(super) const WORDS: usize = BLOCK / 32;
+/// Blocks of 20 ms.
+const BLOCKS_A_SECOND: u64 = SAMPLE_RATE as u64 / BLOCK as u64;
 /// Runs of missing blocks that are listed; beyond that they are only counted.
 const LISTED: usize = 64;
+/// Blocks that left closer together than this left in one go, after the host had kept us waiting; a far end
+/// that takes them with several hands may return them in any order.
+const IN_ONE_GO: Duration = Duration::from_millis(10);
 /// What a block may be late against twice the longest round trip, at the end of a call.
 const SLACK: Duration = Duration::from_millis(200);
 
@@ -27,6 +35,8 @@ pub(super) struct SentBlocks {
     sent: u64,
     first_returned: Option<u64>,
     last_returned: Option<u64>,
+    /// The last second of our audio in which a block came after a later one.
+    disordered: Option<u64>,
     settled: Returned,
     round_trips: Histogram,
 }
@@ -48,6 +58,7 @@ impl SentBlocks {
             sent: 0,
             first_returned: None,
             last_returned: None,
+            disordered: None,
             settled: Returned::default(),
             round_trips: Histogram::new(),
         }
@@ -104,6 +115,16 @@ impl SentBlocks {
         slots.filter(same).map(|slot| slot.number).max()
     }
 
+    /// How many of these numbers, all of them lately, were left out.
+    pub(super) fn left_out(&self, numbers: Range<u64>) -> u64 {
+        let oldest = self
+            .last
+            .map_or(0, |last| last.saturating_sub(SLOTS as u64 - 1));
+        let first = numbers.start.max(oldest);
+        let out = (first..numbers.end).filter(|number| self.slot(*number).is_none());
+        out.count() as u64
+    }
+
     /// Whether the block that holds this sample of the signal is remembered.
     pub(super) fn holds(&self, position: u64) -> bool {
         self.slot(position / BLOCK as u64).is_some()
@@ -132,7 +153,7 @@ impl SentBlocks {
         (first * BLOCK as u64, signs)
     }
 
-    /// Books the return of a block; whether it is the first.
+    /// Books the return of a block; whether it is the first time.
     pub(super) fn book(&mut self, number: u64) -> bool {
         let slot = self.slots.get_mut(slot(number)).and_then(Option::as_mut);
         let Some(slot) = slot.filter(|slot| slot.number == number) else {
@@ -143,10 +164,21 @@ impl SentBlocks {
             return false;
         }
         slot.returned = true;
+        let left = slot.at;
         self.settled.blocks += 1;
         self.first_returned = Some(self.first_returned.map_or(number, |n| n.min(number)));
         match self.last_returned {
-            Some(last) if last > number => self.settled.out_of_order += 1,
+            Some(last) if last > number => {
+                let other = self.slot(last).map(|newer| newer.at);
+                if other.is_none_or(|other| other > left + IN_ONE_GO) {
+                    self.settled.out_of_order += 1;
+                    let second = number / BLOCKS_A_SECOND;
+                    if self.disordered != Some(second) {
+                        self.disordered = Some(second);
+                        self.settled.disordered_seconds += 1;
+                    }
+                }
+            }
             _ => self.last_returned = Some(number),
         }
         true

@@ -243,6 +243,45 @@ fn an_echo_overtaken_on_the_way_out_is_not_lost() {
 }
 
 #[test]
+fn overtaking_on_the_way_out_again_and_again_adds_up_to_no_lateness() {
+    let mut call = Call::new();
+    // Of every ten blocks the sixth comes after the eighth.
+    let order = (0..300).flat_map(|tens| [0, 1, 2, 3, 4, 6, 7, 5, 8, 9].map(|one| 10 * tens + one));
+    for (stamp, number) in order.enumerate() {
+        let stamp = stamp as u64;
+        if stamp == 0 {
+            call.send(0);
+            call.send(1);
+        }
+        call.send(stamp + 2);
+        let at = millis(20 * stamp + 60);
+        call.hear(&sent_in(Law::Mu, number), Law::Mu, 20 * stamp, at);
+    }
+    let evidence = call.listener.evidence();
+    assert_eq!(evidence.returned.out_of_order, 300);
+    let variation = evidence.variation.unwrap();
+    assert!(variation.max < millis(80), "{variation:?}");
+}
+
+#[test]
+fn blocks_that_left_in_one_go_have_no_order() {
+    let mut call = Call::new();
+    for number in 0..40 {
+        // Two at a time, every 40 ms.
+        let at = call.start + millis(20 * (number / 2 * 2));
+        call.listener
+            .note_sent(number, &sent_in(Law::Mu, number), at);
+    }
+    for (stamp, number) in (0..40).map(|number: u64| number ^ 1).enumerate() {
+        let stamp = stamp as u64;
+        let at = millis(20 * stamp + 900);
+        call.hear(&sent_in(Law::Mu, number), Law::Mu, 20 * stamp, at);
+    }
+    let returned = call.listener.evidence().returned;
+    assert_eq!((returned.blocks, returned.out_of_order), (40, 0));
+}
+
+#[test]
 fn silence_that_was_announced_is_no_loss() {
     let mut call = Call::new();
     for number in (0..50).chain(100..150) {
