@@ -61,8 +61,7 @@ fn filtered(rule: &str, buffered: bool, extension: &str, options: &str) -> Place
     }
     let _provider = provider.start(&site.far());
     drop_forwarded(&site, rule);
-    let placed = Placed::on(&site, extension, options);
-    placed
+    Placed::on(&site, extension, options)
 }
 
 /// The finding, and what is said of each direction.
