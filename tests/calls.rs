@@ -1,6 +1,8 @@
 //! Live calls as their user meets them: through the kernel's NAT and what can go wrong on the way, mostly
 //! with a real Asterisk 16 as the provider. Each fault gets its own name, and a healthy path none.
 
+#[path = "calls/agreement.rs"]
+mod agreement;
 #[path = "calls/audio.rs"]
 mod audio;
 #[path = "calls/endings.rs"]

@@ -260,7 +260,8 @@ fn lost_on_the_way_out(call: &CallRecord, audio: &AudioEvidence) -> Option<(u64,
         .report
         .filter(super::super::proto::media::report::ReceiverReport::is_measured)
     {
-        return Some((report.packets.into(), report.lost.into()));
+        let lost = u64::from(report.lost).saturating_sub(call.left_out);
+        return Some((report.packets.into(), lost));
     }
     let returned = &audio.returned;
     (returned.blocks > 0).then_some((

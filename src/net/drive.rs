@@ -169,6 +169,10 @@ impl<M: Machine, B, F: FnMut(M::Event, Instant) -> ControlFlow<B>> Turn<'_, M, F
             if let Some(event) = event
                 && let ControlFlow::Break(result) = (self.on_event)(event, self.now)
             {
+                // What was to leave beside it leaves: the last event may come with the last farewells.
+                for transmit in std::iter::from_fn(|| self.machine.poll_transmit()).take(DRAIN) {
+                    self.queue.push(transmit);
+                }
                 self.flush().await;
                 return ControlFlow::Break(result);
             }

@@ -48,7 +48,6 @@ use crate::{
         contract::earlier,
         media::report::ReceiverReport,
         reliable::{GaveUp, Receipt, Reliable, RetryPolicy},
-        stateless,
     },
     types::{CallNumber, Timestamp},
     wire::iax2::{
@@ -333,7 +332,10 @@ impl Call {
         }
         let remote = self.remote();
         if !remote.is_none() && frame.source != remote {
-            self.refuse_other_leg(frame);
+            // A callee that opened two legs for one NEW that was sent twice speaks from two call numbers; the
+            // first one is the call. The other is left alone: Asterisk finds the leg that an INVAL is about
+            // by our number, and may destroy the one that lives.
+            self.counts.other_leg += 1;
             return;
         }
         match self.dialogue.receive(frame, now) {
@@ -350,17 +352,6 @@ impl Call {
         }
         self.close_when_acknowledged();
         self.flush();
-    }
-
-    /// A callee that opened two legs for one NEW that was sent twice speaks from two call numbers; the first
-    /// one is the call, and the other learns that it is none (deployed peers; not in the RFC).
-    fn refuse_other_leg(&mut self, frame: &FullFrame<'_>) {
-        self.counts.other_leg += 1;
-        if frame.source != CallNumber::STATELESS
-            && let Some(invalid) = stateless::invalid(frame)
-        {
-            self.outbox.push_back(invalid);
-        }
     }
 
     fn handle_invalid(&mut self) {

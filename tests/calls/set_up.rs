@@ -2,9 +2,24 @@
 
 #![allow(clippy::unwrap_used)] // the helpers of tests are no tests to the lint
 
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
 use crate::{
     placed::{LINUX, PORT, Placed, drop_forwarded, router, site},
-    support::site::{PROVIDER, Site},
+    relay::{Fate, Policy, Relay, harmless},
+    support::{
+        asterisk::{Asterisk, SECRET},
+        loopback,
+        process::plain,
+        site::{PROVIDER, Site},
+        tool,
+    },
 };
 
 /// A router that sends each datagram of one socket from the next of two ports, without state.
@@ -41,6 +56,30 @@ fn a_port_that_changes_between_token_and_new_is_a_refused_token() {
     assert_eq!(placed.calls()["raw_hangups"], 5);
     assert_eq!(placed.findings(), ["token-refused"], "{:#}", placed.report);
     assert_eq!(placed.ended.status, 2);
+}
+
+/// Asterisk would open a second leg for a NEW that is sent again meanwhile, and mix the two up.
+#[test]
+#[ignore = "needs the Asterisk that tests/all fetches"]
+fn a_challenge_that_comes_late_leaves_one_call_that_lives() {
+    let provider = Asterisk::registrar(loopback::address()).start(&plain);
+    let challenges = AtomicU32::new(0);
+    let late: Policy = Arc::new(move |octets: &[u8]| {
+        let challenge = octets.len() > 12 && octets[0] & 0x80 != 0 && octets[10..12] == [6, 8];
+        if challenge && challenges.fetch_add(1, Ordering::Relaxed) == 0 {
+            Fate::Late(Duration::from_millis(2500))
+        } else {
+            Fate::Pass
+        }
+    });
+    let relay = Relay::start(provider.address(), harmless(), late);
+    let line = format!(
+        "call {} 600 --user alice --json --expect echo --duration 5s",
+        relay.address()
+    );
+    let placed = Placed::by(&mut tool::with_secret(&line, SECRET), &plain);
+    placed.assert_healthy(1);
+    assert!(placed.calls()["answer_ms"]["max"].as_f64().unwrap() > 900.0);
 }
 
 #[test]

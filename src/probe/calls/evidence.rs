@@ -83,6 +83,8 @@ pub struct CallRecord {
     pub report: Option<ReceiverReport>,
     /// The audio, once any was sent.
     pub audio: Option<AudioEvidence>,
+    /// Packets of audio that were never sent, because this host was late: the far end takes them for lost.
+    pub left_out: u64,
     /// Packets of audio that came, by what carried them: full, mini, trunk.
     pub carriers: Carriers,
     /// DTMF digits sent.

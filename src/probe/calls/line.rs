@@ -130,6 +130,7 @@ impl Line {
             counts: self.call.counts(),
             encrypted: self.call.is_encrypted(),
             audio: self.talk.as_ref().map(Talk::evidence),
+            left_out: self.talk.as_ref().map_or(0, Talk::left_out),
             ..self.record.clone()
         }
     }

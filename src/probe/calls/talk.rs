@@ -25,6 +25,8 @@ pub(super) struct Talk {
     /// When the next block is due.
     next: Instant,
     block: u64,
+    /// Blocks that were never sent, because the host kept us waiting.
+    left_out: u64,
     recording: Option<Recording>,
 }
 
@@ -59,6 +61,7 @@ impl Talk {
                 begin
             },
             block: 0,
+            left_out: 0,
             recording: record.then_some(Recording {
                 samples: Vec::new(),
                 begin: None,
@@ -76,6 +79,11 @@ impl Talk {
         self.listener.evidence()
     }
 
+    /// Blocks that were never sent, because the host kept us waiting.
+    pub(super) const fn left_out(&self) -> u64 {
+        self.left_out
+    }
+
     /// The longest that a block took to come back.
     pub(super) fn longest_echo(&self) -> Option<Duration> {
         let evidence = self.listener.evidence();
@@ -89,6 +97,7 @@ impl Talk {
         while self.next <= now {
             self.next += BLOCK_TIME;
             // The number of a block tells its time, whether it is sent or left out.
+            self.left_out += u64::from(due.is_some());
             due = Some(self.block);
             self.block += 1;
         }

@@ -66,8 +66,10 @@ const VERSION: u16 = 2;
 const MAX_TOKENS: u8 = 3;
 /// A callee may challenge again; more than this is refusal.
 const MAX_CHALLENGES: u8 = 3;
-/// A NEW with a token is sent again no sooner: Asterisk may not recognise it and opens a second leg.
-const TOKEN_PATIENCE: Duration = Duration::from_secs(1);
+/// A NEW with a token is sent again no sooner. Asterisk does not recognise it and opens a second leg, which then
+/// gets the mini frames of the call, for they carry our number alone; before that, Asterisk's own challenge
+/// comes again, after 2 s.
+const TOKEN_PATIENCE: Duration = Duration::from_secs(3);
 
 /// What a caller needs until the call is linked.
 #[derive(Debug)]
