@@ -6,10 +6,7 @@ use anyhow::{Result, bail};
 use iax2_natcheck::{
     check::Question,
     net::resolve::Service,
-    probe::{
-        lifetime::unaided::Unaided,
-        survey::{Experiment, SurveyConfig},
-    },
+    probe::survey::{Experiment, SurveyConfig},
 };
 
 use crate::cli::{
@@ -43,7 +40,7 @@ pub(crate) fn run(experiment: &NatCommand, common: &Common, progress: &Progress)
     // A token is had without a registration.
     let registers = unaided
         .as_ref()
-        .filter(|plan| plan.method != Some(Unaided::Token))
+        .filter(|plan| plan.needs_account())
         .map(|plan| plan.credentials.clone());
     if let Some(credentials) = &registers {
         survey::warn_of_moving(&credentials.user, common, progress);

@@ -23,7 +23,7 @@ use std::{
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
 pub use self::config::{Experiment, SurveyConfig, SurveyEvent, SweepPlan, UnaidedPlan};
-use self::{beside::Beside, calls::note_registered, record::Record, sweep::Sweep};
+use self::{beside::Beside, record::Record, sweep::Sweep};
 use crate::{
     probe::{
         callback::Callback,
@@ -361,7 +361,9 @@ impl Survey {
                 && let Some(renew) = record.note(&event, now)
             {
                 self.renew = Some(renew);
-                note_registered(self.callback.as_mut(), renew, now);
+            }
+            if let RegistrationEvent::Ended(outcome) = &event {
+                self.tell_callback(outcome, now);
             }
             if matches!(event, RegistrationEvent::Ended(Outcome::TimedOut { .. })) {
                 again = self.retries < self.retries_worth() && !self.is_registered();

@@ -16,6 +16,7 @@ mod exchange;
 mod hairpin;
 mod hops;
 mod late_answers;
+mod late_call;
 mod lifetime;
 mod nat_table;
 mod noise;

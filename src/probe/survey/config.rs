@@ -132,6 +132,14 @@ pub struct UnaidedPlan {
     pub credentials: Credentials,
 }
 
+impl UnaidedPlan {
+    /// Whether this registers, which moves the account's binding.
+    #[must_use]
+    pub fn needs_account(&self) -> bool {
+        self.method != Some(Unaided::Token)
+    }
+}
+
 impl Default for SweepPlan {
     fn default() -> Self {
         Self {
