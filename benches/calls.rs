@@ -6,7 +6,7 @@
 //!
 //! Needs the Asterisk that `tests/all` fetches, and two cores: the server has the first to itself, the load
 //! generator the second. The load is the same for both: µ-law calls of 20 ms packets from loopback
-//! addresses, 200 from each, set up with call token and MD5, their packets spread evenly over time.
+//! addresses, 800 from each, set up with call token and MD5, their packets spread evenly over time.
 //! Calls are added until more than one frame in a thousand is not back within 20 ms of its sending, twice in
 //! a row. Each call stays up until its server's turn ends.
 
