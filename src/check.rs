@@ -12,6 +12,7 @@ pub mod open_question;
 pub mod peer;
 pub mod registration;
 mod sentence;
+pub mod taint;
 
 #[cfg(test)]
 pub(crate) mod sample;
@@ -99,17 +100,7 @@ pub fn judge(evidence: &Evidence, context: &Context) -> Judgement {
     }
     findings.extend(drift);
     findings.extend(open_question::finding(evidence, context, &findings));
-    findings.sort_by_key(|found| std::cmp::Reverse(found.severity));
-
-    let verdict = findings
-        .iter()
-        .map(|found| match found.severity {
-            Severity::Unknown => Verdict::Unknown,
-            Severity::Warning => Verdict::Warning,
-            Severity::Critical => Verdict::Critical,
-        })
-        .max()
-        .unwrap_or(Verdict::Ok);
+    let verdict = weigh(&mut findings);
     let summary = sentence::summary(evidence, context, &findings, reachable);
     Judgement {
         verdict,
@@ -118,6 +109,47 @@ pub fn judge(evidence: &Evidence, context: &Context) -> Judgement {
         nat,
         cycle,
         reachable,
+    }
+}
+
+/// Puts the worst finding first, and gives the verdict.
+fn weigh(findings: &mut [Finding]) -> Verdict {
+    findings.sort_by_key(|found| std::cmp::Reverse(found.severity));
+    findings
+        .first()
+        .map_or(Verdict::Ok, |worst| match worst.severity {
+            Severity::Unknown => Verdict::Unknown,
+            Severity::Warning => Verdict::Warning,
+            Severity::Critical => Verdict::Critical,
+        })
+}
+
+impl Judgement {
+    /// The judgement of findings that need no survey; `fine` is the sentence where there are none.
+    #[must_use]
+    pub fn of(findings: Vec<Finding>, fine: &str) -> Self {
+        let mut judgement = Self {
+            verdict: Verdict::Ok,
+            summary: fine.to_owned(),
+            findings: vec![],
+            nat: None,
+            cycle: None,
+            reachable: None,
+        };
+        judgement.add(findings);
+        judgement
+    }
+
+    /// Adds findings from beside the survey; one that is the worst of all gives the sentence.
+    pub fn add(&mut self, findings: Vec<Finding>) {
+        let before = self.findings.first().map(|worst| worst.id);
+        self.findings.extend(findings);
+        self.verdict = weigh(&mut self.findings);
+        if let Some(worst) = self.findings.first()
+            && Some(worst.id) != before
+        {
+            self.summary = sentence::consequence(worst, self.reachable);
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::{fs, path::PathBuf};
 
 use assert_cmd::Command;
 
-const COMMANDS: [&str; 11] = [
+const COMMANDS: [&str; 12] = [
     "",
     "check",
     "demo",
@@ -14,6 +14,7 @@ const COMMANDS: [&str; 11] = [
     "nat",
     "nat mapping",
     "nat lifetime",
+    "taint",
     "serve",
     "report",
     "man",

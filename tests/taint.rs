@@ -1,4 +1,12 @@
 //! Tainted entries in real tables of connections: read, judged, deleted.
 
+#[path = "taint/command.rs"]
+mod command;
+#[path = "taint/matrix.rs"]
+mod matrix;
+#[path = "taint/street.rs"]
+mod street;
+#[path = "support/support.rs"]
+mod support;
 #[path = "taint/table.rs"]
 mod table;

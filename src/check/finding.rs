@@ -123,6 +123,37 @@ findings! {
         "Raise the UDP timeout of the NAT above the interval of registrations, or keep the \
          mapping open with qualify=yes and a qualifyfreqok below it, or ask the provider for a \
          shorter refresh.";
+    /// A private source goes out untranslated.
+    NullBinding = "null-binding",
+        "Critical; a warning once the entry is deleted. On the router: the first packet of the flow \
+         met no NAT rule (rules not loaded yet, a way out without a rule), so the private source \
+         goes out as it is and no answer comes back. NAT rules are read for the first packet only, \
+         and a client that retries keeps the entry for ever.",
+        "iax2-natcheck taint --fix deletes that one entry. A rule at postrouting, priority 300, \
+         that drops private sources towards public port 4569 keeps it from coming back.";
+    /// MASQUERADE took an inner address.
+    WrongSourceMasquerade = "wrong-source-masquerade",
+        "Critical; a warning once the entry is deleted. On the router: the WAN link was up and had \
+         no address yet (PPP, dial on demand), so MASQUERADE took an inner address of the router.",
+        "iax2-natcheck taint --fix deletes that one entry. The same rule at postrouting keeps it \
+         from coming back, and so does SNAT where the WAN address is static.";
+    /// The translated address is gone.
+    StaleSource = "stale-source",
+        "Critical; a warning once the entry is deleted. On the router: the flow leaves with a WAN \
+         address that the router has no more: SNAT entries are never cleared, and those of \
+         MASQUERADE are not where only the address of a PPP link changes.",
+        "iax2-natcheck taint --fix deletes that one entry; call it from /etc/ppp/ip-up.d.";
+    /// The translated address is that of another way out.
+    WrongUplink = "wrong-uplink",
+        "Critical; a warning once the entry is deleted. On the router: the flow leaves by one way \
+         out with the address of another, as after a failover with SNAT.",
+        "iax2-natcheck taint --fix deletes that one entry; MASQUERADE on every way out, or the same \
+         call where the route is moved, keeps it from coming back.";
+    /// The router's table is full.
+    ConntrackTableFull = "conntrack-table-full",
+        "Warning from 90 % on; critical where the table of connections is full, so that the router \
+         drops new flows.",
+        "Raise net.netfilter.nf_conntrack_max, and look which host makes so many flows.";
     /// The main question stays open.
     NotMeasured = "not-measured",
         "Unknown. The main question of the command stays open; the finding names the fact that is \

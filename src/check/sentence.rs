@@ -24,7 +24,8 @@ pub(super) fn summary(
     }
 }
 
-fn consequence(worst: &Finding, reachable: Option<Reachable>) -> String {
+/// What a finding means for the owner of the PBX.
+pub(super) fn consequence(worst: &Finding, reachable: Option<Reachable>) -> String {
     match worst.id {
         FindingId::ProviderUnreachable => {
             "No call can come or go: the provider does not answer.".into()
@@ -69,7 +70,24 @@ fn consequence(worst: &Finding, reachable: Option<Reachable>) -> String {
                   refresh of 60 s."
                 .into(),
         },
-        FindingId::NotMeasured => format!("{}.", worst.title),
+        FindingId::NullBinding
+        | FindingId::WrongSourceMasquerade
+        | FindingId::StaleSource
+        | FindingId::WrongUplink => taint(worst.severity).into(),
+        FindingId::ConntrackTableFull | FindingId::NotMeasured => format!("{}.", worst.title),
+    }
+}
+
+/// What a tainted entry on the router means.
+const fn taint(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Critical => {
+            "No call can come or go on a tainted flow: this router sends its packets with a wrong \
+             source, and no answer comes back."
+        }
+        Severity::Warning | Severity::Unknown => {
+            "The tainted entries are deleted; the next packet of each flow makes a new one."
+        }
     }
 }
 

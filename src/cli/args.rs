@@ -2,6 +2,7 @@
 
 pub(crate) mod provider;
 pub(crate) mod serve;
+pub(crate) mod taint;
 mod value;
 
 use std::{io::IsTerminal, path::PathBuf, time::Duration};
@@ -11,6 +12,7 @@ use clap_complete::Shell;
 
 pub(crate) use provider::ProviderArgs;
 pub(crate) use serve::ServeArgs;
+pub(crate) use taint::TaintArgs;
 
 /// Diagnose the NAT between an IAX2 PBX and its provider.
 ///
@@ -57,6 +59,12 @@ pub(crate) enum Command {
         #[command(subcommand)]
         experiment: NatCommand,
     },
+    /// Find tainted entries in this router's table of connections, and delete exactly those
+    ///
+    /// A tainted entry makes the NAT send the PBX's packets with a wrong source for as long as the
+    /// PBX retries. Needs root to read the table.
+    #[command(after_help = "Example:\n  iax2-natcheck taint --fix --dry-run")]
+    Taint(TaintArgs),
     /// Run a test provider and reflector, on a public host or at a provider
     #[command(
         after_help = "Example:\n  iax2-natcheck serve --bind 198.51.100.7 --users users.toml"

@@ -105,6 +105,11 @@ const DESCRIPTION: &[&str] = &[
      Where the NAT then proves to forget an exchange before 50 s, which is what the 60 s of \
      Asterisk's default make, that is reported as a warning which names this assumption; \
      otherwise the verdict is unknown. --refresh settles it.",
+    "On a Linux router, taint looks into the kernel's table of connections for entries that send the \
+     PBX's packets with a wrong source: with the private one, with an inner address of the router, \
+     with a WAN address that is gone, or with that of another way out. NAT rules are read for the \
+     first packet of a flow only, so a PBX that retries keeps such an entry for ever. --fix deletes \
+     exactly those entries, never a table.",
     "Registering with the PBX's own account from here moves the account's binding to this host \
      until the PBX registers again. Use an account of its own where there is one.",
 ];
@@ -114,8 +119,11 @@ const STATUS: &[(&str, &str)] = &[
         "0",
         "Ok: the main question is answered, and nothing is wrong.",
     ),
-    ("1", "Warning."),
-    ("2", "Critical: calls are lost."),
+    (
+        "1",
+        "Warning. taint: entries were tainted, and all of them are deleted.",
+    ),
+    ("2", "Critical: calls are lost. taint: an entry is tainted."),
     (
         "3",
         "Unknown: the main question could not be answered, the command line is wrong, or something \
@@ -146,6 +154,10 @@ const EXAMPLES: &[(&str, &str)] = &[
          --users users.toml",
         "Be the reflector, with a second address for mapping tests:",
     ),
+    (
+        "iax2-natcheck taint --fix",
+        "On the router, delete the entries that send the PBX's packets with a wrong source:",
+    ),
     ("iax2-natcheck demo", "See it at work without a provider:"),
 ];
 
@@ -162,11 +174,13 @@ const ENVIRONMENT: &[&str] = &[
 ];
 
 const PRIVILEGES: &[&str] = &[
-    "No command needs root. Commands that talk to a provider open ordinary UDP sockets, as many as \
+    "No command but taint needs root. Commands that talk to a provider open ordinary UDP sockets, as many as \
      --sockets says; the limit of open files has to allow for them. demo makes user and network \
      namespaces of its own; where the kernel refuses them to this user, the in-process NAT takes \
      their place and the report says so. --asterisk needs the right to talk to the running \
-     Asterisk. Nothing on the host is changed.",
+     Asterisk. taint needs CAP_NET_ADMIN to read the table of connections and to delete entries; \
+     with CAP_NET_RAW it also sees packets that leave with a private source. Without them it tells \
+     timers and use of the table. Nothing on the host is changed but by taint --fix.",
 ];
 
 /// The subcommands, each with its own arguments; those of the sections to come are left out.

@@ -288,11 +288,11 @@ pub(crate) fn report(
             kernel: facts.kernel,
             local_address: local.map(LocalAddr::get),
         },
-        provider: model::Provider {
+        provider: Some(model::Provider {
             name: subject.name,
             address: Some(subject.provider.get()),
             user: subject.user,
-        },
+        }),
     };
     let report = assemble::assemble(frame, evidence, &judgement);
     progress.finish();

@@ -1,5 +1,7 @@
 //! Evidence and judgement become a report.
 
+mod taint;
+
 use std::time::{Duration, SystemTime};
 
 use crate::{
@@ -19,6 +21,8 @@ use crate::{
     types::{MappedAddr, PeerAddr},
 };
 
+pub use taint::{Looked, taint};
+
 /// What a report says besides evidence and judgement.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Frame {
@@ -30,13 +34,32 @@ pub struct Frame {
     pub finished_at: SystemTime,
     /// Where it ran.
     pub host: Host,
-    /// Whom it asked.
-    pub provider: Provider,
+    /// Whom it asked; `None` where it asked nobody.
+    pub provider: Option<Provider>,
 }
 
 /// Writes down what was found and what it means.
 #[must_use]
 pub fn assemble(frame: Frame, evidence: &Evidence, judgement: &Judgement) -> Report {
+    Report {
+        interrupted: evidence.interrupted,
+        measurements: measurements(evidence, judgement),
+        ..framed(
+            frame,
+            judgement.verdict,
+            judgement.summary.clone(),
+            &judgement.findings,
+        )
+    }
+}
+
+/// A report without measurements.
+fn framed(
+    frame: Frame,
+    verdict: check::Verdict,
+    summary: String,
+    findings: &[check::Finding],
+) -> Report {
     Report {
         schema_version: SCHEMA_VERSION,
         tool: Tool {
@@ -47,17 +70,17 @@ pub fn assemble(frame: Frame, evidence: &Evidence, judgement: &Judgement) -> Rep
         started_at: Time(frame.started_at),
         finished_at: Time(frame.finished_at),
         host: Some(frame.host),
-        provider: Some(frame.provider),
-        verdict: match judgement.verdict {
+        provider: frame.provider,
+        verdict: match verdict {
             check::Verdict::Ok => Verdict::Ok,
             check::Verdict::Warning => Verdict::Warning,
             check::Verdict::Critical => Verdict::Critical,
             check::Verdict::Unknown => Verdict::Unknown,
         },
-        summary: Some(judgement.summary.clone()),
-        interrupted: evidence.interrupted,
-        findings: judgement.findings.iter().map(finding).collect(),
-        measurements: measurements(evidence, judgement),
+        summary: Some(summary),
+        interrupted: false,
+        findings: findings.iter().map(finding).collect(),
+        measurements: Measurements::default(),
         unknown: Unknown::new(),
     }
 }
@@ -105,6 +128,7 @@ fn measurements(evidence: &Evidence, judgement: &Judgement) -> Measurements {
             open_s: reachable.open.map(Number::seconds),
             cycle_s: Some(Number::seconds(reachable.cycle)),
         }),
+        taint: None,
         unknown: Unknown::new(),
     }
 }
@@ -243,11 +267,11 @@ mod tests {
                 kernel: Some("6.18.44".into()),
                 local_address: "192.168.1.10:40123".parse().ok(),
             },
-            provider: Provider {
+            provider: Some(Provider {
                 name: "iax.example.net".into(),
                 address: "203.0.113.1:4569".parse().ok(),
                 user: Some("alice".into()),
-            },
+            }),
         }
     }
 

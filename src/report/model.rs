@@ -4,6 +4,7 @@
 //! null. Keys this version does not know survive reading and writing again.
 
 mod number;
+mod taint;
 mod time;
 
 use std::{collections::BTreeMap, net::SocketAddr};
@@ -11,6 +12,7 @@ use std::{collections::BTreeMap, net::SocketAddr};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use number::Number;
+pub use taint::{Flow, Leak, Table, Taint, TaintedEntry, Timers};
 pub use time::Time;
 
 /// The version of the contract that this program writes and reads.
@@ -155,6 +157,9 @@ pub struct Measurements {
     /// The share of the time in which calls can come in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reachable: Option<Reachable>,
+    /// Flows that a NAT keeps wrong: on the router the entries themselves, from the LAN a suspicion.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taint: Option<Taint>,
     /// The rest.
     #[serde(flatten)]
     pub unknown: Unknown,

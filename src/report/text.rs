@@ -1,6 +1,7 @@
 //! The report as text of 80 columns: the verdict in one sentence, the findings, the measurements.
 
 mod measured;
+mod taint;
 mod wrap;
 
 use std::fmt::Write;

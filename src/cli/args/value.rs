@@ -27,6 +27,11 @@ pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {
         .ok_or("write a duration such as 90s or 5m")
 }
 
+/// A duration, perhaps none.
+pub(super) fn any_duration(text: &str) -> Result<Duration, &'static str> {
+    humantime::parse_duration(text).map_err(|_| "write a duration such as 1s or 500ms, or 0s")
+}
+
 /// A refresh: whole seconds that REFRESH can carry (RFC 5456 §8.6.18).
 pub(super) fn refresh(text: &str) -> Result<Duration, &'static str> {
     duration(text)

@@ -7,7 +7,7 @@ use crate::report::{
         Asterisk, Edge, Gone, Lifetime, Mapping, Measurements, Number, Observation, Reachability,
         Reachable, Registration,
     },
-    text::wrap,
+    text::{taint, wrap},
 };
 
 /// What was measured, in the order of the report.
@@ -39,6 +39,9 @@ pub(super) fn lines(measured: &Measurements) -> Vec<String> {
     }
     if let Some(reachable) = &measured.reachable {
         rows.push(("reachable", share(reachable)));
+    }
+    if let Some(seen) = &measured.taint {
+        rows.extend(taint::lines(seen));
     }
     rows.iter()
         .flat_map(|(name, words)| {
