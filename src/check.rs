@@ -11,6 +11,7 @@ pub mod nat_kind;
 pub mod open_question;
 pub mod peer;
 pub mod registration;
+pub mod same_port;
 mod sentence;
 pub mod taint;
 
@@ -47,6 +48,8 @@ pub enum Question {
     Mapping,
     /// How long does an idle mapping live? (`nat lifetime`)
     Lifetime,
+    /// Is the flow of the chosen port alive? (`taint --local-port`)
+    Flow,
 }
 
 /// The whole judgement in one word, in the order of its weight.
@@ -87,9 +90,15 @@ pub fn judge(evidence: &Evidence, context: &Context) -> Judgement {
     let reachable = lifetime::reachable(evidence, cycle);
     let drift = drift::finding(evidence, context);
 
+    let tainted = same_port::finding(evidence, context);
+    // A dead flow is why its registration is not answered.
+    let registration = registration::finding(evidence, context)
+        .filter(|found| tainted.is_none() || found.id != FindingId::RegistrationTimeout);
+
     let mut findings: Vec<Finding> = [
         peer::finding(evidence, context),
-        registration::finding(evidence, context),
+        tainted,
+        registration,
         lifetime::finding(evidence, context),
     ]
     .into_iter()
@@ -197,6 +206,7 @@ mod tests {
             Question::Registration,
             Question::Mapping,
             Question::Lifetime,
+            Question::Flow,
         ] {
             let context = Context {
                 question,

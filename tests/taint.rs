@@ -2,6 +2,8 @@
 
 #[path = "taint/command.rs"]
 mod command;
+#[path = "taint/from_lan.rs"]
+mod from_lan;
 #[path = "taint/matrix.rs"]
 mod matrix;
 #[path = "taint/street.rs"]

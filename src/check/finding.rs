@@ -123,6 +123,13 @@ findings! {
         "Raise the UDP timeout of the NAT above the interval of registrations, or keep the \
          mapping open with qualify=yes and a qualifyfreqok below it, or ask the provider for a \
          shorter refresh.";
+    /// The flow of the PBX's own port is dead at the NAT, others are not.
+    TaintedMapping = "tainted-mapping",
+        "Critical. Seen from the LAN: from the PBX's own port nothing is answered, while the same \
+         provider answers every other port of the same host. The NAT goes on with a wrong entry \
+         for that one flow, for as long as packets come before its timer ends.",
+        "On the router, delete that one entry: iax2-natcheck taint --fix. Else let the PBX be \
+         silent for longer than the router's timer, or give it another port (bindport).";
     /// A private source goes out untranslated.
     NullBinding = "null-binding",
         "Critical; a warning once the entry is deleted. On the router: the first packet of the flow \

@@ -70,6 +70,10 @@ pub(super) fn consequence(worst: &Finding, reachable: Option<Reachable>) -> Stri
                   refresh of 60 s."
                 .into(),
         },
+        FindingId::TaintedMapping => {
+            "No call can come or go: the NAT holds on to a wrong entry for the PBX's own port."
+                .into()
+        }
         FindingId::NullBinding
         | FindingId::WrongSourceMasquerade
         | FindingId::StaleSource
@@ -130,6 +134,9 @@ fn fine(evidence: &Evidence, context: &Context, reachable: Option<Reachable>) ->
                 .into(),
         },
         Question::Lifetime => lifetimes(evidence),
+        Question::Flow => {
+            "The flow of this port is not tainted: it is answered as fresh ports are.".into()
+        }
     }
 }
 

@@ -52,6 +52,7 @@ pub(crate) fn run(args: &ProviderArgs, common: &Common, progress: &Progress) -> 
         }
         let mut config = survey::config(args, provider).await;
         config.credentials = credentials;
+        config.same_port = args.local_port.is_some();
         let mut evidence = survey::run(config, args, common, progress).await?;
         evidence.asterisk = asterisk.map(into_evidence);
         let refresh = granted(&evidence);

@@ -109,7 +109,9 @@ const DESCRIPTION: &[&str] = &[
      PBX's packets with a wrong source: with the private one, with an inner address of the router, \
      with a WAN address that is gone, or with that of another way out. NAT rules are read for the \
      first packet of a flow only, so a PBX that retries keeps such an entry for ever. --fix deletes \
-     exactly those entries, never a table.",
+     exactly those entries, never a table. From a host behind a router that cannot be logged in to, \
+     --local-port asks the provider from the PBX's port and from a fresh one: where only the fresh \
+     one is answered, the flow is tainted.",
     "Registering with the PBX's own account from here moves the account's binding to this host \
      until the PBX registers again. Use an account of its own where there is one.",
 ];

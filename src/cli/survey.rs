@@ -61,6 +61,24 @@ pub(crate) struct Subject {
     pub(crate) started_at: SystemTime,
 }
 
+/// Where the packets of a survey leave from.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Origin {
+    /// The address; any that fits unless given.
+    pub(crate) bind: Option<IpAddr>,
+    /// The port of the first socket; any free one unless given.
+    pub(crate) port: Option<u16>,
+}
+
+impl From<&ProviderArgs> for Origin {
+    fn from(args: &ProviderArgs) -> Self {
+        Self {
+            bind: args.bind,
+            port: args.local_port,
+        }
+    }
+}
+
 /// The address of a host that the user named.
 ///
 /// # Errors
@@ -168,17 +186,18 @@ pub(crate) async fn config(args: &ProviderArgs, provider: PeerAddr) -> SurveyCon
 /// Where no socket can be opened.
 pub(crate) async fn run(
     mut config: SurveyConfig,
-    args: &ProviderArgs,
+    origin: impl Into<Origin>,
     common: &Common,
     progress: &Progress,
 ) -> Result<Evidence> {
     let provider = config.provider;
+    let origin = origin.into();
     if let Some(sweep) = &mut config.sweep {
         sweep.budget = affordable(sweep.budget);
     }
-    let mut sockets = Sockets::client(Ground::host(), args.bind);
-    if let Some(port) = args.local_port {
-        let ip = args.bind.unwrap_or_else(|| any_towards(provider).ip());
+    let mut sockets = Sockets::client(Ground::host(), origin.bind);
+    if let Some(port) = origin.port {
+        let ip = origin.bind.unwrap_or_else(|| any_towards(provider).ip());
         sockets = sockets.with_first(SocketAddr::new(ip, port))?;
     }
     let mut stopper = Stopper::new()?;

@@ -1,6 +1,7 @@
 //! `taint`: finds tainted entries on this router, and deletes exactly those.
 
 mod follow;
+mod from_lan;
 mod look;
 
 use std::{
@@ -40,6 +41,9 @@ const FINE: &str = "No entry of this router is tainted.";
 /// Where the table of connections cannot be looked at.
 pub(crate) fn run(args: &TaintArgs, common: &Common, progress: &Progress) -> Result<u8> {
     let started_at = SystemTime::now();
+    if let (Some(port), Some(target)) = (args.local_port, &args.peer) {
+        return from_lan::run(port, target, common, progress);
+    }
     let peer = match &args.peer {
         None => None,
         Some(target) => Some(block_on(survey::address(target, Service::IAX2, None))?.get()),
@@ -116,6 +120,9 @@ fn blind() -> Finding {
         do_this: vec![
             "run it on the router as root (or with CAP_NET_ADMIN, and CAP_NET_RAW for packets on the \
              wire): sudo iax2-natcheck taint"
+                .into(),
+            "or, without any rights, on the PBX's own host while the PBX is stopped: iax2-natcheck \
+             taint --peer PROVIDER --local-port 4569"
                 .into(),
         ],
     }

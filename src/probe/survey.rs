@@ -42,6 +42,7 @@ pub struct Survey {
     born: Instant,
     reach: Option<Reach>,
     reflector_reach: Option<Reach>,
+    same_port: Option<Reach>,
     registration: Option<Registration>,
     mapping: Option<Mapping>,
     /// What the reflector sees of the socket of the registration.
@@ -92,6 +93,7 @@ impl Survey {
             born: now,
             reach: None,
             reflector_reach: None,
+            same_port: None,
             registration: None,
             mapping: None,
             registered_mapping: None,
@@ -161,6 +163,10 @@ impl Survey {
         Evidence {
             reach,
             reflector,
+            same_port: self
+                .same_port
+                .as_ref()
+                .map(|reach| reach.evidence().clone()),
             registration: self.record.as_ref().map(|record| record.evidence().clone()),
             asterisk: None,
             mapping: self.mapping_evidence(),
@@ -181,6 +187,11 @@ impl Survey {
         {
             let config = ReachConfig::new(peer, REFLECTOR_REACH_SOCKET, self.rng.random());
             self.reflector_reach = Some(Reach::new(config, now));
+        }
+        if self.config.same_port {
+            let (peer, seed) = (self.config.provider, self.rng.random());
+            let config = ReachConfig::within(peer, REGISTRATION_SOCKET, seed);
+            self.same_port = Some(Reach::new(config, now));
         }
         if self.config.credentials.is_some() {
             self.register(now);
@@ -289,18 +300,16 @@ impl Survey {
 
     /// Takes what the children have to say and to send.
     fn drain(&mut self, now: Instant) {
-        let mut reached = false;
-        for reach in [&mut self.reach, &mut self.reflector_reach]
-            .into_iter()
-            .flatten()
-        {
+        let (mut reached, mut outbox) = (false, vec![]);
+        for reach in self.all_reaches() {
             while let Some(transmit) = reach.poll_transmit() {
-                self.outbox.push_back(transmit);
+                outbox.push(transmit);
             }
             while reach.poll_event().is_some() {
                 reached = true;
             }
         }
+        self.outbox.extend(outbox);
         if reached {
             self.events.push_back(SurveyEvent::Reached);
             let lossy = self.may_lose();
@@ -384,7 +393,10 @@ impl Survey {
             self.begin_sweep(now);
         }
         let swept = self.lifetime.as_ref().is_none_or(Lifetime::is_finished);
-        let reached = self.reaches().all(Reach::is_finished);
+        let reached = self
+            .reaches()
+            .chain(&self.same_port)
+            .all(Reach::is_finished);
         if self.stage == Stage::Sweep && swept && reached && self.registration_is_over() {
             self.finish();
         }
@@ -404,6 +416,17 @@ impl Survey {
             && self.registration_is_over()
     }
 
+    fn all_reaches(&mut self) -> impl Iterator<Item = &mut Reach> {
+        [
+            &mut self.reach,
+            &mut self.reflector_reach,
+            &mut self.same_port,
+        ]
+        .into_iter()
+        .flatten()
+    }
+
+    /// Those that tell what the path loses: from fresh ports.
     fn reaches(&self) -> impl Iterator<Item = &Reach> {
         [&self.reach, &self.reflector_reach].into_iter().flatten()
     }
@@ -465,6 +488,9 @@ impl Machine for Survey {
                 if let (Input::Opened { local, .. }, Some(record)) = (input, &mut self.record) {
                     record.note_local(local);
                 }
+                if let Some(reach) = &mut self.same_port {
+                    reach.handle_input(input, now);
+                }
                 if let Some(registration) = &mut self.registration {
                     registration.handle_input(input, now);
                 }
@@ -503,10 +529,7 @@ impl Machine for Survey {
         if self.stage == Stage::Over {
             return;
         }
-        for reach in [&mut self.reach, &mut self.reflector_reach]
-            .into_iter()
-            .flatten()
-        {
+        for reach in self.all_reaches() {
             reach.handle_timeout(now);
         }
         if let Some(registration) = &mut self.registration {
@@ -553,6 +576,7 @@ impl Machine for Survey {
         [
             self.reach.as_ref().and_then(Reach::poll_timeout),
             self.reflector_reach.as_ref().and_then(Reach::poll_timeout),
+            self.same_port.as_ref().and_then(Reach::poll_timeout),
             self.registration
                 .as_ref()
                 .and_then(Registration::poll_timeout),

@@ -16,7 +16,7 @@ use crate::{
     report::model::{
         Asterisk, Controls, Edge, Finding, Gone, Host, Lifetime, Mapping, Measurements, Number,
         Observation, Provider, Reachability, Reachable, Registration, Report, SCHEMA_VERSION,
-        Severity, Spread, Time, Tool, Unknown, Verdict,
+        Severity, Spread, Taint, Time, Tool, Unknown, Verdict,
     },
     types::{MappedAddr, PeerAddr},
 };
@@ -128,7 +128,10 @@ fn measurements(evidence: &Evidence, judgement: &Judgement) -> Measurements {
             open_s: reachable.open.map(Number::seconds),
             cycle_s: Some(Number::seconds(reachable.cycle)),
         }),
-        taint: None,
+        taint: evidence.same_port.as_ref().map(|_| Taint {
+            suspected: check::same_port::is_alive(evidence).map(|alive| !alive),
+            ..Taint::default()
+        }),
         unknown: Unknown::new(),
     }
 }

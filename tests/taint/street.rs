@@ -149,11 +149,7 @@ impl Street {
 
     /// A way to start a program on the router.
     pub(crate) fn on_router(&self) -> impl Fn(&mut Command) -> io::Result<Child> {
-        |command: &mut Command| {
-            self.router
-                .run(|| command.spawn())
-                .map_err(io::Error::other)?
-        }
+        on(&self.router)
     }
 
     /// Begins to retry from the PBX.
@@ -175,6 +171,11 @@ impl Street {
             "[2001:db8::1]:4569",
         )
     }
+}
+
+/// A way to start a program on a host.
+pub(crate) fn on(host: &Namespace) -> impl Fn(&mut Command) -> io::Result<Child> {
+    |command: &mut Command| host.run(|| command.spawn()).map_err(io::Error::other)?
 }
 
 /// A client that retries every half second, and the server that answers it.

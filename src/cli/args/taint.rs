@@ -15,7 +15,7 @@ pub(crate) struct TaintArgs {
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..),
           default_value = "4569")]
     pub(crate) port: u16,
-    /// Only entries with this host
+    /// Only entries with this host; with --local-port, the provider to ask
     #[arg(long, value_name = "HOST[:PORT]")]
     pub(crate) peer: Option<Target>,
     /// Look for this long who keeps an entry alive, and what leaves on the wire; 0s does not look
@@ -31,6 +31,11 @@ pub(crate) struct TaintArgs {
     #[arg(long, requires = "fix")]
     pub(crate) dry_run: bool,
     /// Go on watching, a line for each entry whose state changes, until stopped
-    #[arg(long)]
+    #[arg(long, conflicts_with = "local_port")]
     pub(crate) follow: bool,
+    /// On a host behind the router: ask --peer from this port, which is the PBX's, and from fresh
+    /// ones
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..),
+          requires = "peer", conflicts_with_all = ["fix", "dry_run"])]
+    pub(crate) local_port: Option<u16>,
 }

@@ -10,6 +10,10 @@ use crate::{
 
 /// What to find out, of whom.
 #[derive(Clone, Debug)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each switches one experiment, whatever the others do"
+)]
 pub struct SurveyConfig {
     /// The provider.
     pub provider: PeerAddr,
@@ -27,6 +31,8 @@ pub struct SurveyConfig {
     pub release_only: bool,
     /// Send POKEs to the provider.
     pub reach: bool,
+    /// Send some from the port of the user's choice too, to see whether its flow is dead at the NAT.
+    pub same_port: bool,
     /// Look at the mapping of one socket.
     pub mapping: bool,
     /// The lifetimes to measure; `None`: none.
@@ -50,6 +56,7 @@ impl SurveyConfig {
             assumed_refresh: None,
             release_only: false,
             reach: true,
+            same_port: false,
             mapping: true,
             sweep: Some(SweepPlan::default()),
             retry: RetryPolicy::QUICK,
