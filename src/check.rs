@@ -149,6 +149,12 @@ impl Judgement {
         judgement
     }
 
+    /// Whether there is such a finding.
+    #[must_use]
+    pub fn has(&self, id: FindingId) -> bool {
+        self.findings.iter().any(|found| found.id == id)
+    }
+
     /// Adds findings from beside the survey; one that is the worst of all gives the sentence.
     pub fn add(&mut self, findings: Vec<Finding>) {
         let before = self.findings.first().map(|worst| worst.id);

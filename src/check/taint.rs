@@ -7,6 +7,7 @@
 
 mod finding;
 mod liveness;
+mod timer;
 
 use std::net::IpAddr;
 
@@ -18,6 +19,7 @@ use crate::os::{
 
 pub use finding::{Inspected, findings, table_finding};
 pub use liveness::{Liveness, liveness};
+pub use timer::timer_finding;
 
 /// What an entry is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -41,7 +41,7 @@ pub(crate) enum Command {
     #[command(
         after_help = "Example:\n  iax2-natcheck check iax.example.net --user alice --secret-file secret \\\n      --reflector probe.example.org"
     )]
-    Check(ProviderArgs),
+    Check(CheckArgs),
     /// Run the same diagnosis inside a private virtual network
     #[command(after_help = "Example:\n  iax2-natcheck demo --list")]
     Demo(DemoArgs),
@@ -94,6 +94,17 @@ pub(crate) enum NatCommand {
         after_help = "Example:\n  iax2-natcheck nat lifetime iax.example.net --reflector probe.example.org"
     )]
     Lifetime(ProviderArgs),
+}
+
+/// `check`.
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    #[command(flatten)]
+    pub(crate) provider: ProviderArgs,
+    /// Look at this router's own table, rules and timers too; without it, that is done on a host that
+    /// passes packets on, as far as this user may
+    #[arg(long)]
+    pub(crate) router: bool,
 }
 
 /// `demo`.
@@ -217,6 +228,7 @@ mod tests {
         let Command::Check(args) = parse(line).unwrap().command else {
             panic!("not check");
         };
+        let args = args.provider;
         assert_eq!(args.provider.unwrap().to_string(), "iax.example.net:4570");
         assert_eq!(args.reflector.unwrap().to_string(), "2001:db8::1");
         assert_eq!(args.stun.len(), 2);
@@ -227,6 +239,8 @@ mod tests {
         let Command::Check(args) = parse("check ::1").unwrap().command else {
             panic!("not check");
         };
+        assert!(!args.router);
+        let args = args.provider;
         assert_eq!(args.max_lifetime, Duration::from_secs(300));
         assert_eq!(args.sockets, 512);
         assert_eq!(args.provider.unwrap().port, None);

@@ -6,16 +6,23 @@ use anyhow::{Result, bail};
 use iax2_natcheck::{
     check::Question,
     net::resolve::{Service, Target},
-    os::asterisk::{self, RegistryEntry},
+    os::{
+        asterisk::{self, RegistryEntry},
+        conntrack::Wanted,
+        sysctl,
+    },
     probe::evidence::{AsteriskEvidence, Evidence},
     proto::registration::reregister_after,
+    report::assemble::Looked,
+    types::PeerAddr,
 };
 
 use crate::cli::{
-    args::{Common, ProviderArgs},
+    args::{CheckArgs, Common, ProviderArgs},
     progress::Progress,
     runtime::block_on,
     survey::{self, Subject},
+    taint::Inspector,
 };
 
 /// Runs the whole survey, and reports.
@@ -23,8 +30,9 @@ use crate::cli::{
 /// # Errors
 ///
 /// Where nothing could be measured at all: a name without address, no socket, no running Asterisk.
-pub(crate) fn run(args: &ProviderArgs, common: &Common, progress: &Progress) -> Result<u8> {
+pub(crate) fn run(check: &CheckArgs, common: &Common, progress: &Progress) -> Result<u8> {
     let started_at = SystemTime::now();
+    let args = &check.provider;
     block_on(async {
         let asterisk = if args.asterisk {
             Some(registry_entry(args).await?)
@@ -50,6 +58,8 @@ pub(crate) fn run(args: &ProviderArgs, common: &Common, progress: &Progress) -> 
         if let Some(credentials) = &credentials {
             survey::warn_of_moving(&credentials.user, common, progress);
         }
+        // Before the survey makes entries of its own.
+        let router = router(check, provider, progress)?;
         let mut config = survey::config(args, provider).await;
         config.credentials = credentials;
         config.same_port = args.local_port.is_some();
@@ -65,6 +75,7 @@ pub(crate) fn run(args: &ProviderArgs, common: &Common, progress: &Progress) -> 
             refresh: args.refresh,
             registers,
             started_at,
+            router,
         };
         let status = survey::report(subject, &evidence, common, progress)?;
         if let (Some(user), Some(refresh)) = (user.filter(|_| registers), refresh) {
@@ -77,6 +88,32 @@ pub(crate) fn run(args: &ProviderArgs, common: &Common, progress: &Progress) -> 
         }
         Ok(status)
     })
+}
+
+/// What is to be seen of this host as a router, where it is one; `None` where it is none, or where this
+/// user may not look and did not ask to.
+fn router(check: &CheckArgs, provider: PeerAddr, progress: &Progress) -> Result<Option<Looked>> {
+    const LOOK: Duration = Duration::from_secs(1);
+    if !check.router && !sysctl::forwards() {
+        return Ok(None);
+    }
+    let wanted = Wanted {
+        port: provider.get().port(),
+        peers: vec![provider.get().ip()],
+    };
+    let mut inspector = match Inspector::open(wanted) {
+        Ok(inspector) if check.router || !inspector.is_blind() => inspector,
+        Ok(_) => return Ok(None),
+        Err(error) if check.router => return Err(error),
+        Err(error) => {
+            tracing::debug!("not looked at as a router: {error}");
+            return Ok(None);
+        }
+    };
+    let looked = inspector.look(LOOK, |elapsed| {
+        progress.set("looking at this router", elapsed, Some(LOOK));
+    })?;
+    Ok(Some(looked))
 }
 
 fn granted(evidence: &Evidence) -> Option<Duration> {

@@ -52,6 +52,7 @@ pub(crate) fn run(args: &DemoArgs, common: &Common, progress: &Progress) -> Resu
         refresh: None,
         registers: true,
         started_at,
+        router: None,
     };
     survey::report(subject, &evidence, common, progress)
 }

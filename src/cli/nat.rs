@@ -46,6 +46,7 @@ pub(crate) fn run(experiment: &NatCommand, common: &Common, progress: &Progress)
             refresh: args.refresh,
             registers: false,
             started_at,
+            router: None,
         };
         survey::report(subject, &evidence, common, progress)
     })

@@ -49,6 +49,7 @@ pub(crate) fn run(args: &RegisterArgs, common: &Common, progress: &Progress) -> 
             refresh: provider_args.refresh,
             registers: true,
             started_at,
+            router: None,
         };
         survey::report(subject, &evidence, common, progress)
     })

@@ -28,7 +28,7 @@ use iax2_natcheck::{
     proto::auth::{Credentials, RsaKey},
     report::{
         self,
-        assemble::{self, Frame},
+        assemble::{self, Frame, Looked},
         model,
     },
     types::{LocalAddr, PeerAddr},
@@ -38,7 +38,7 @@ use crate::cli::{
     args::{Common, ProviderArgs},
     output,
     progress::Progress,
-    secret,
+    secret, taint,
 };
 
 /// Whom the report is about, and what was to be answered.
@@ -59,6 +59,8 @@ pub(crate) struct Subject {
     pub(crate) registers: bool,
     /// When the command began.
     pub(crate) started_at: SystemTime,
+    /// What was seen of the router that this host is.
+    pub(crate) router: Option<Looked>,
 }
 
 /// Where the packets of a survey leave from.
@@ -291,7 +293,10 @@ pub(crate) fn report(
         credentials: subject.registers,
         refresh: subject.refresh,
     };
-    let judgement = check::judge(evidence, &context);
+    let mut judgement = check::judge(evidence, &context);
+    if let Some(looked) = &subject.router {
+        judgement.add(taint::findings(looked, &judgement));
+    }
     let facts = host::host();
     let local = evidence
         .registration
@@ -313,7 +318,10 @@ pub(crate) fn report(
             user: subject.user,
         }),
     };
-    let report = assemble::assemble(frame, evidence, &judgement);
+    let mut report = assemble::assemble(frame, evidence, &judgement);
+    if let Some(looked) = &subject.router {
+        looked.add_to(&mut report);
+    }
     progress.finish();
     output::report(&report, common)?;
     Ok(report::status(&report))

@@ -87,10 +87,8 @@ pub(crate) fn run(args: &TaintArgs, common: &Common, progress: &Progress) -> Res
 
 /// All that is to be said about what was seen.
 fn judge(looked: &Looked, args: &TaintArgs) -> Judgement {
-    let mut findings = findings(looked);
-    if looked.blind {
-        findings.push(blind());
-    }
+    let mut judgement = Judgement::of(vec![], FINE);
+    let mut findings = findings(looked, &judgement);
     if args.dry_run {
         for found in &mut findings {
             if found.because.iter().any(|line| line.contains(" → ")) {
@@ -100,13 +98,26 @@ fn judge(looked: &Looked, args: &TaintArgs) -> Judgement {
             }
         }
     }
-    Judgement::of(findings, FINE)
+    judgement.add(findings);
+    judgement
 }
 
-/// What a look at the router gives to say.
-pub(crate) fn findings(looked: &Looked) -> Vec<Finding> {
+/// What a look at the router gives to say beside what is known already.
+pub(crate) fn findings(looked: &Looked, known: &Judgement) -> Vec<Finding> {
     let mut findings = taint::findings(&looked.entries, &looked.router);
     findings.extend(looked.table.and_then(taint::table_finding));
+    // What was measured on the way counts more than a setting of one router on it.
+    if known.reachable.is_none() && !known.has(FindingId::ShortMappingTimeout) {
+        findings.extend(taint::timer_finding(
+            &looked.entries,
+            &looked.router,
+            looked.timers,
+            known.cycle,
+        ));
+    }
+    if looked.blind && !known.has(FindingId::NotMeasured) {
+        findings.push(blind());
+    }
     findings
 }
 

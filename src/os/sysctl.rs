@@ -49,7 +49,21 @@ pub fn counts_packets() -> Option<bool> {
     Some(read("nf_conntrack_acct")? != 0)
 }
 
+/// Whether this host passes packets on, as a router does.
+#[must_use]
+pub fn forwards() -> bool {
+    [
+        "/proc/sys/net/ipv4/ip_forward",
+        "/proc/sys/net/ipv6/conf/all/forwarding",
+    ]
+    .into_iter()
+    .any(|file| number(Path::new(file)).is_some_and(|value| value != 0))
+}
+
 fn read(name: &str) -> Option<u64> {
-    let text = fs::read_to_string(Path::new(FOLDER).join(name)).ok()?;
-    text.trim().parse().ok()
+    number(&Path::new(FOLDER).join(name))
+}
+
+fn number(file: &Path) -> Option<u64> {
+    fs::read_to_string(file).ok()?.trim().parse().ok()
 }

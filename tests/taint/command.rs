@@ -7,7 +7,7 @@ use std::{fs, os::unix::fs::PermissionsExt, process::Command, time::Duration};
 use serde_json::Value;
 
 use crate::{
-    street::{NEW_WAN, PBX, Street, WAN},
+    street::{NEW_WAN, PBX, PROVIDER, Street, WAN, on},
     support::{
         process::{Running, poll},
         tool::{self, Ended, findings},
@@ -261,4 +261,51 @@ fn without_rights_it_says_what_more_it_could_do() {
     let ended = as_nobody("taint --follow");
     ended.assert_complaint(&["cannot be watched", "CAP_NET_ADMIN"]);
     assert_eq!(conntrack(&street, "-L").lines().count(), 1);
+}
+
+#[test]
+#[ignore = "needs root, ip, nft and conntrack"]
+fn a_check_on_the_router_looks_at_the_router_too() {
+    let street = Street::new();
+    let _provider = tool::serve(&format!("--bind {PROVIDER}"), &on(&street.net));
+    let check = |options: &str| {
+        let line = format!("check {PROVIDER} --refresh 60s --max-lifetime 2s --json {options}");
+        tool::run(&mut tool::command(&line), &street.on_router())
+    };
+    insert(&street, 10, (4569, 4569), PBX);
+    street.nft(MASQUERADE);
+    for options in ["", "--router"] {
+        let ended = check(options);
+        let report = ended.report();
+        assert_eq!(findings(&report)[0], "null-binding", "{report:#}");
+        assert_eq!(ended.status, 2);
+        assert_eq!(report["measurements"]["taint"]["suspected"], true);
+    }
+    assert_eq!(run(&street, "taint --fix --wait 0s").status, 1);
+
+    // The timer of 20 s is shorter than the 50 s from one registration to the next.
+    insert(&street, 10, (4569, 4569), WAN);
+    let report = check("--router").report();
+    assert_eq!(findings(&report)[0], "short-mapping-timeout", "{report:#}");
+    let because = report["findings"][0]["because"].to_string();
+    assert!(
+        because.contains("nf_conntrack_udp_timeout is 20 s"),
+        "{because}"
+    );
+    let taint = &report["measurements"]["taint"];
+    assert_eq!(
+        (&taint["suspected"], &taint["timers"]["udp_s"]),
+        (&false.into(), &20.into())
+    );
+    street.router.udp_timeouts(60, 120).unwrap();
+    let report = check("--router").report();
+    assert!(
+        !findings(&report).contains(&"short-mapping-timeout"),
+        "{report:#}"
+    );
+
+    // On the PBX nothing of the kind is asked for unless told.
+    let line = format!("check {PROVIDER} --refresh 60s --max-lifetime 2s --json");
+    let report = tool::run(&mut tool::command(&line), &on(&street.pbx)).report();
+    assert_eq!(report["measurements"]["taint"], Value::Null);
 }

@@ -46,6 +46,7 @@ pub(super) fn run(port: u16, target: &Target, common: &Common, progress: &Progre
             refresh: None,
             registers: false,
             started_at,
+            router: None,
         };
         survey::report(subject, &evidence, common, progress)
     })

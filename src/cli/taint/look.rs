@@ -67,6 +67,11 @@ impl Inspector {
         })
     }
 
+    /// Whether this user may not look at the table.
+    pub(crate) const fn is_blind(&self) -> bool {
+        matches!(self.source, Source::Nowhere)
+    }
+
     /// Whether single entries can be deleted.
     pub(super) const fn can_delete(&self) -> bool {
         matches!(self.source, Source::Table(_))
@@ -139,7 +144,7 @@ impl Inspector {
             router,
             timers,
             table: sysctl::table_use(),
-            blind: matches!(self.source, Source::Nowhere),
+            blind: self.is_blind(),
         })
     }
 

@@ -48,6 +48,16 @@ pub fn taint(frame: Frame, looked: &Looked, judgement: &Judgement) -> Report {
 }
 
 impl Looked {
+    /// Adds this to a report about more; a suspicion from the LAN side stays one.
+    pub fn add_to(&self, report: &mut Report) {
+        let before = report.measurements.taint.take();
+        let mut part = self.part();
+        if before.is_some_and(|before| before.suspected == Some(true)) {
+            part.suspected = Some(true);
+        }
+        report.measurements.taint = Some(part);
+    }
+
     /// The part of a report.
     #[must_use]
     pub fn part(&self) -> Taint {
