@@ -6,6 +6,7 @@ pub mod host;
 pub mod leak;
 pub mod nat_rules;
 mod netlink;
+mod program;
 pub mod route;
 pub mod sysctl;
 

@@ -1,13 +1,11 @@
 //! Which interfaces the NAT rules in force name as a way out, and what they translate to: of nft, and
 //! of iptables in both its forms.
 
-use std::{
-    fs,
-    net::IpAddr,
-    process::{Command, Stdio},
-};
+use std::{fs, net::IpAddr};
 
 use serde_json::Value;
+
+use crate::os::program::output;
 
 /// One rule that gives packets another source.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,22 +76,6 @@ pub fn read() -> Option<Vec<NatRule>> {
         }
     }
     told.then_some(rules)
-}
-
-fn output(program: &str, arguments: &[&str]) -> Option<String> {
-    let path = format!(
-        "{}:/usr/sbin:/sbin:/usr/local/sbin",
-        std::env::var("PATH").unwrap_or_default()
-    );
-    let output = Command::new(program)
-        .args(arguments)
-        .env("PATH", path)
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .output()
-        .ok()
-        .filter(|output| output.status.success())?;
-    String::from_utf8(output.stdout).ok()
 }
 
 /// The rules of `nft -j list ruleset`.

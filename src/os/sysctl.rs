@@ -2,6 +2,10 @@
 
 use std::{fs, path::Path, time::Duration};
 
+use serde_json::Value;
+
+use crate::os::program;
+
 /// Where the settings are (nf_conntrack-sysctl of the kernel's documentation). The kernel shows
 /// those of the network namespace of the thread that reads.
 const FOLDER: &str = "/proc/sys/net/netfilter";
@@ -32,6 +36,34 @@ pub fn timers() -> Option<Timers> {
         udp: Duration::from_secs(read("nf_conntrack_udp_timeout")?),
         stream: Duration::from_secs(read("nf_conntrack_udp_timeout_stream")?),
     })
+}
+
+/// The timers that rules of nft give to certain flows in place of these (`ct timeout`), where this
+/// user may see them. An entry does not tell which one holds for it. Those of the older `nfct` are
+/// not told.
+#[must_use]
+pub fn policies() -> Vec<Timers> {
+    program::output("nft", &["-j", "list", "ruleset"])
+        .map(|text| read_policies(&text))
+        .unwrap_or_default()
+}
+
+fn read_policies(text: &str) -> Vec<Timers> {
+    let ruleset: Value = serde_json::from_str(text).unwrap_or_default();
+    let objects = ruleset["nftables"].as_array();
+    objects
+        .into_iter()
+        .flatten()
+        .map(|object| &object["ct timeout"])
+        .filter(|policy| policy["protocol"] == "udp")
+        .filter_map(|policy| {
+            let seconds = |key: &str| policy["policy"][key].as_u64().map(Duration::from_secs);
+            Some(Timers {
+                udp: seconds("unreplied")?,
+                stream: seconds("replied")?,
+            })
+        })
+        .collect()
 }
 
 /// How full the table is; `None` as with [`timers`].
@@ -66,4 +98,22 @@ fn read(name: &str) -> Option<u64> {
 
 fn number(file: &Path) -> Option<u64> {
     fs::read_to_string(file).ok()?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn policies_of_udp_are_read_from_the_rules() {
+        let text = r#"{"nftables": [{"metainfo": {}},
+            {"ct timeout": {"family": "ip", "name": "iax", "table": "t", "handle": 2,
+             "protocol": "udp", "l3proto": "ip", "policy": {"unreplied": 7, "replied": 9}}},
+            {"ct timeout": {"family": "ip", "name": "web", "table": "t", "handle": 3,
+             "protocol": "tcp", "l3proto": "ip", "policy": {"established": 7}}}]}"#;
+        let seconds = Duration::from_secs;
+        let (udp, stream) = (seconds(7), seconds(9));
+        assert_eq!(read_policies(text), [Timers { udp, stream }]);
+        assert_eq!(read_policies("no JSON"), []);
+    }
 }

@@ -321,6 +321,20 @@ fn timers_and_use_are_those_of_the_namespace() {
     let most = fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_max").unwrap();
     assert_eq!(table.most.to_string(), most.trim());
     assert_eq!(router.run(sysctl::counts_packets).unwrap(), Some(false));
+    assert!(router.run(sysctl::forwards).unwrap());
+    assert_eq!(router.run(sysctl::policies).unwrap(), []);
+    router
+        .nft(
+            "table ip mine {\nct timeout iax {\nprotocol udp;\nl3proto ip\n\
+             policy = { unreplied : 7, replied : 9 }\n}\n}\n",
+        )
+        .unwrap();
+    let policies = router.run(sysctl::policies).unwrap();
+    let seconds: Vec<_> = policies
+        .iter()
+        .map(|policy| (policy.udp.as_secs(), policy.stream.as_secs()))
+        .collect();
+    assert_eq!(seconds, [(7, 9)]);
 }
 
 #[test]

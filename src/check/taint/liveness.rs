@@ -19,13 +19,14 @@ pub struct Liveness {
     pub timer: Option<Duration>,
 }
 
-/// Compares an entry with itself a while later; `later` is `None` where it has gone.
+/// Compares an entry with itself a while later; `later` is `None` where it has gone. `timers` are all
+/// that may hold for it: the general ones, and those of policies.
 #[must_use]
 pub fn liveness(
     entry: &Entry,
     later: Option<&Entry>,
     while_: Duration,
-    timers: Option<Timers>,
+    timers: &[Timers],
 ) -> Liveness {
     let kept_alive = match (entry.expires, later.map(|later| later.expires)) {
         // Whole seconds are rounded down, so without a packet it would have lost all of them.
@@ -37,7 +38,7 @@ pub fn liveness(
         _ => None,
     };
     let latest = later.unwrap_or(entry);
-    let timer = timers.and_then(|timers| timer(latest, timers));
+    let timer = only_timer(latest, timers);
     Liveness {
         kept_alive,
         last_packet: timer
@@ -48,16 +49,26 @@ pub fn liveness(
     }
 }
 
-/// The timer of an entry; `None` where a rule gives it one of its own, or where two would fit.
-fn timer(entry: &Entry, timers: Timers) -> Option<Duration> {
+/// The timer of an entry; `None` where two would fit, or none does.
+fn only_timer(entry: &Entry, timers: &[Timers]) -> Option<Duration> {
     let left = entry.expires?;
-    match entry.assured {
-        // Kernels before 5.15 mark an entry as assured that is no stream yet.
-        true if left <= timers.udp && timers.udp < timers.stream => None,
-        false if left <= timers.udp => Some(timers.udp),
-        true | false => Some(timers.stream),
+    let mut fitting: Vec<Duration> = timers
+        .iter()
+        .flat_map(|timers| {
+            // Kernels before 5.15 mark an entry as assured that is no stream yet, and any may keep
+            // one that is not assured with the timer of streams.
+            let stream = (entry.assured || left > timers.udp).then_some(timers.stream);
+            [Some(timers.udp), stream]
+        })
+        .flatten()
+        .filter(|timer| left <= *timer)
+        .collect();
+    fitting.sort_unstable();
+    fitting.dedup();
+    match fitting.as_slice() {
+        [timer] => Some(*timer),
+        _ => None,
     }
-    .filter(|timer| left <= *timer)
 }
 
 #[cfg(test)]
@@ -92,7 +103,7 @@ mod tests {
         ];
         for (before, after, kept) in rows {
             let later = after.map(|after| left(after, false));
-            let seen = liveness(&left(before, false), later.as_ref(), SECOND, Some(TIMERS));
+            let seen = liveness(&left(before, false), later.as_ref(), SECOND, &[TIMERS]);
             assert_eq!(seen.kept_alive, kept, "{before} {after:?}");
         }
     }
@@ -108,16 +119,26 @@ mod tests {
         ];
         for (seconds, assured, ago) in rows {
             let entry = left(seconds, assured);
-            let seen = liveness(&entry, Some(&entry), SECOND, Some(TIMERS));
+            let seen = liveness(&entry, Some(&entry), SECOND, &[TIMERS]);
             assert_eq!(
                 seen.last_packet.map(|ago| ago.as_secs()),
                 ago,
                 "{seconds} {assured}"
             );
         }
+        let policy = Timers {
+            udp: Duration::from_secs(40),
+            stream: Duration::from_secs(400),
+        };
+        for (seconds, ago) in [(29, None), (35, None), (300, Some(100))] {
+            let entry = left(seconds, true);
+            let seen = liveness(&entry, Some(&entry), SECOND, &[TIMERS, policy]);
+            let seen = seen.last_packet.map(|ago| ago.as_secs());
+            assert_eq!(seen, ago, "{seconds} under a policy");
+        }
         let entry = left(29, false);
         assert_eq!(
-            liveness(&entry, Some(&entry), SECOND, None).last_packet,
+            liveness(&entry, Some(&entry), SECOND, &[]).last_packet,
             None
         );
     }

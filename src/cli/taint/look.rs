@@ -112,18 +112,24 @@ impl Inspector {
         };
         let router = self.router()?;
         let timers = sysctl::timers();
+        let policies = if now.is_empty() {
+            vec![]
+        } else {
+            sysctl::policies()
+        };
+        let may_hold: Vec<_> = timers.into_iter().chain(policies).collect();
         let mut entries = vec![];
         for entry in &now {
             let same = |other: &&Entry| is_same(other, entry);
             let seen = before.iter().find(same).map_or_else(
-                || liveness(entry, Some(entry), Duration::ZERO, timers),
+                || liveness(entry, Some(entry), Duration::ZERO, &may_hold),
                 |before| {
                     let apart = if while_.is_zero() {
                         Duration::ZERO
                     } else {
                         apart
                     };
-                    liveness(before, Some(entry), apart, timers)
+                    liveness(before, Some(entry), apart, &may_hold)
                 },
             );
             entries.push(self.inspect(entry, &router, seen)?);
@@ -142,7 +148,8 @@ impl Inspector {
             entries,
             leaks,
             router,
-            timers,
+            // Where rules give some flows others, none holds for sure.
+            timers: timers.filter(|_| may_hold.len() == 1),
             table: sysctl::table_use(),
             blind: self.is_blind(),
         })
