@@ -25,10 +25,11 @@ pub struct Inspected {
 }
 
 impl Inspected {
-    /// Whether it is tainted and stays in the way.
+    /// Whether it is tainted and stays in the way: neither deleted nor gone by itself.
     #[must_use]
     pub fn is_in_the_way(&self) -> bool {
-        self.judged.kind.is_taint() && !(self.deleted && self.verified != Some(false))
+        let gone = self.deleted || self.liveness.kept_alive == Some(false);
+        self.judged.kind.is_taint() && (!gone || self.verified == Some(false))
     }
 
     /// Adds what was seen on the wire of the flow: packets with its source as it stands.
@@ -346,6 +347,9 @@ mod tests {
             };
             assert_eq!(findings(&[one], &router())[0].severity, severity);
         }
+        let mut gone = inspected(Kind::StaleSource);
+        gone.liveness.kept_alive = Some(false);
+        assert_eq!(findings(&[gone], &router())[0].severity, Severity::Warning);
     }
 
     #[test]

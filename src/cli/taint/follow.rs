@@ -36,6 +36,9 @@ const DELETED: Duration = Duration::from_millis(100);
 ///
 /// Where this user may not watch.
 pub(super) fn run(args: &TaintArgs, wanted: &Wanted, common: &Common) -> Result<u8> {
+    if common.output.is_some() {
+        bail!("--follow writes to stdout, line by line; leave --output out");
+    }
     let mut events = Events::open()?;
     let mut changes = Changes::open()?;
     let mut inspector = Inspector::open(wanted.clone())?;
@@ -47,16 +50,16 @@ pub(super) fn run(args: &TaintArgs, wanted: &Wanted, common: &Common) -> Result<
     let mut found = false;
     loop {
         let mut looked = inspector.look(Duration::ZERO, |_| ())?;
-        tell(&looked, &mut known, common)?;
+        let mut heard = tell(&looked, &mut known, common)?;
         if args.fix && !args.dry_run && mend(&mut inspector, &mut looked)? {
-            tell(&looked, &mut known, common)?;
+            heard &= tell(&looked, &mut known, common)?;
             std::thread::sleep(DELETED);
         }
         found |= looked
             .entries
             .iter()
             .any(|inspected| inspected.judged.kind.is_taint());
-        if !wait(&mut events, &mut changes, wanted, until)? {
+        if !heard || !wait(&mut events, &mut changes, wanted, until)? {
             return Ok(if found && !args.fix {
                 2
             } else {
@@ -127,8 +130,9 @@ fn wait(
 /// A flow in its zone, and the address it goes out as.
 type Known = BTreeMap<(Flow, u16), (Kind, Flow, bool)>;
 
-/// Says what has changed since.
-fn tell(looked: &Looked, known: &mut Known, common: &Common) -> Result<()> {
+/// Says what has changed since; false where the reader has gone away.
+fn tell(looked: &Looked, known: &mut Known, common: &Common) -> Result<bool> {
+    let mut heard = true;
     let name = |entry: &Entry| (entry.original, entry.zone);
     for inspected in &looked.entries {
         let state = (
@@ -137,7 +141,7 @@ fn tell(looked: &Looked, known: &mut Known, common: &Common) -> Result<()> {
             inspected.deleted,
         );
         if known.insert(name(&inspected.entry), state) != Some(state) {
-            say(&inspected_line(inspected, common))?;
+            heard &= say(&inspected_line(inspected, common))?;
         }
     }
     let gone: Vec<(Flow, u16)> = known
@@ -154,10 +158,10 @@ fn tell(looked: &Looked, known: &mut Known, common: &Common) -> Result<()> {
         if let Some((_, reply, deleted)) = known.remove(&flow)
             && !deleted
         {
-            say(&gone_line(flow.0, reply, common))?;
+            heard &= say(&gone_line(flow.0, reply, common))?;
         }
     }
-    Ok(())
+    Ok(heard)
 }
 
 fn inspected_line(inspected: &Inspected, common: &Common) -> String {
@@ -193,10 +197,14 @@ fn now() -> String {
     humantime::format_rfc3339_seconds(SystemTime::now()).to_string()
 }
 
-/// One line to stdout at once.
-fn say(line: &str) -> Result<()> {
+/// One line to stdout at once; false where its reader has gone away.
+fn say(line: &str) -> Result<bool> {
     let mut stdout = io::stdout().lock();
-    writeln!(stdout, "{line}")
-        .and_then(|()| stdout.flush())
-        .context("stdout cannot be written")
+    match writeln!(stdout, "{line}").and_then(|()| stdout.flush()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => {
+            Err(error).context("stdout cannot be written; send it to a file with space left")
+        }
+    }
 }
