@@ -309,3 +309,39 @@ fn a_check_on_the_router_looks_at_the_router_too() {
     let report = tool::run(&mut tool::command(&line), &on(&street.pbx)).report();
     assert_eq!(report["measurements"]["taint"], Value::Null);
 }
+
+#[test]
+#[ignore = "needs root, setpriv, ip, nft and conntrack"]
+fn the_file_stands_in_for_netlink_and_allows_no_deletion() {
+    let street = Street::new();
+    street.nft(MASQUERADE);
+    insert(&street, 10, (4569, 4569), PBX);
+    let without_netlink = |line: &str| {
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--bounding-set=-net_admin", "--inh-caps=-net_admin"])
+            .arg(tool::program())
+            .args(line.split(' '));
+        tool::run(&mut command, &street.on_router())
+    };
+    let found = without_netlink("taint --json");
+    let report = found.report();
+    assert_eq!((found.status, findings(&report)), (2, vec!["null-binding"]));
+    assert!(
+        found.stderr.contains("but not deleted; root can"),
+        "{}",
+        found.stderr
+    );
+    // The rules are not told either; that the way out is public is enough.
+    let because = report["findings"][0]["because"].to_string();
+    assert!(because.contains("198.51.100.7, a public one"), "{because}");
+
+    let refused = without_netlink("taint --fix");
+    assert_eq!((refused.status, refused.stdout.as_str()), (3, ""));
+    assert!(
+        refused.stderr.contains("run this as root"),
+        "{}",
+        refused.stderr
+    );
+    assert_eq!(conntrack(&street, "-L").lines().count(), 1);
+}
