@@ -92,6 +92,7 @@ fn reflector(now: Instant) -> Provider {
     let config = ProviderConfig {
         endpoint: EndpointConfig {
             registrar: None,
+            switchboard: None,
             profile: Profile::Asterisk,
             seed: SEED,
         },

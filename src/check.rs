@@ -4,6 +4,10 @@
 //! picks a side: where the main question stays open, the verdict is *unknown* and a finding says
 //! what would close it.
 
+pub mod audio;
+pub mod callback;
+pub mod calls;
+pub mod devices;
 pub mod drift;
 pub mod finding;
 pub mod lifetime;
@@ -11,6 +15,7 @@ pub mod nat_kind;
 pub mod open_question;
 pub mod peer;
 pub mod registration;
+mod remedies;
 pub mod same_port;
 mod sentence;
 pub mod taint;
@@ -35,6 +40,8 @@ pub struct Context {
     pub credentials: bool,
     /// The refresh the user told us to judge with, instead of the granted one.
     pub refresh: Option<Duration>,
+    /// The box in front of the PBX, as the user names it.
+    pub device: Option<&'static devices::Device>,
 }
 
 /// The question a command exists to answer. The verdict is *unknown* while it stays open.
@@ -48,6 +55,10 @@ pub enum Question {
     Mapping,
     /// How long does an idle mapping live? (`nat lifetime`)
     Lifetime,
+    /// Do hosts behind the NAT reach each other by their public addresses? (`nat hairpin`)
+    Hairpin,
+    /// Do calls come to their end, and can both sides hear each other? (`call`)
+    Calls,
     /// Is the flow of the chosen port alive? (`taint --local-port`)
     Flow,
 }
@@ -78,8 +89,16 @@ pub struct Judgement {
     pub nat: Option<nat_kind::NatKind>,
     /// How often the client registers again, where the refresh is known.
     pub cycle: Option<lifetime::Cycle>,
+    /// What the test calls mean, where some were placed.
+    pub calls: Option<calls::JudgedCalls>,
+    /// What their audio means.
+    pub audio: Option<audio::JudgedAudio>,
     /// The share of the time in which calls can come in, where it could be told.
     pub reachable: Option<lifetime::Reachable>,
+    /// The box in front of the PBX, where somebody says which it is.
+    pub device: Option<devices::Known>,
+    /// The boxes that keep the timers that were measured, unless changed.
+    pub alike: Vec<&'static devices::Device>,
 }
 
 /// Judges what a survey found.
@@ -89,6 +108,7 @@ pub fn judge(evidence: &Evidence, context: &Context) -> Judgement {
     let cycle = lifetime::cycle(evidence, context);
     let reachable = lifetime::reachable(evidence, cycle);
     let drift = drift::finding(evidence, context);
+    let lifetime = evidence.lifetime.as_ref();
 
     let tainted = same_port::finding(evidence, context);
     // A dead flow is why its registration is not answered.
@@ -100,14 +120,24 @@ pub fn judge(evidence: &Evidence, context: &Context) -> Judgement {
         tainted,
         registration,
         lifetime::finding(evidence, context),
+        callback::finding(evidence, context),
     ]
     .into_iter()
     .flatten()
     .collect();
     if drift.as_ref().map(|found| found.id) != Some(FindingId::InconsistentNat) {
-        findings.extend(nat_kind::finding(evidence));
+        findings.extend(nat_kind::finding(evidence, context));
     }
     findings.extend(drift);
+    for found in calls::findings(evidence, context)
+        .into_iter()
+        .chain(audio::findings(evidence, context))
+    {
+        // What the registration met, the calls meet too.
+        if findings.iter().all(|known| known.id != found.id) {
+            findings.push(found);
+        }
+    }
     findings.extend(open_question::finding(evidence, context, &findings));
     let verdict = weigh(&mut findings);
     let summary = sentence::summary(evidence, context, &findings, reachable);
@@ -117,7 +147,11 @@ pub fn judge(evidence: &Evidence, context: &Context) -> Judgement {
         findings,
         nat,
         cycle,
+        calls: evidence.calls.as_ref().map(calls::judge),
+        audio: evidence.calls.as_ref().map(audio::judge),
         reachable,
+        device: devices::known(evidence, context),
+        alike: lifetime.map(devices::with_timers).unwrap_or_default(),
     }
 }
 
@@ -143,7 +177,11 @@ impl Judgement {
             findings: vec![],
             nat: None,
             cycle: None,
+            calls: None,
+            audio: None,
             reachable: None,
+            device: None,
+            alike: vec![],
         };
         judgement.add(findings);
         judgement
@@ -163,7 +201,8 @@ impl Judgement {
         if let Some(worst) = self.findings.first()
             && Some(worst.id) != before
         {
-            self.summary = sentence::consequence(worst, self.reachable);
+            // What comes from beside a survey is not about calls that are placed.
+            self.summary = sentence::consequence(worst, false, self.reachable);
         }
     }
 }
@@ -212,6 +251,7 @@ mod tests {
             Question::Registration,
             Question::Mapping,
             Question::Lifetime,
+            Question::Hairpin,
             Question::Flow,
         ] {
             let context = Context {

@@ -2,9 +2,11 @@
 //! renders.
 
 pub(crate) mod args;
+pub(crate) mod call;
 pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod demo;
+pub(crate) mod devices;
 pub(crate) mod exit;
 pub(crate) mod logging;
 pub(crate) mod man;
@@ -48,10 +50,12 @@ pub(crate) fn run(cli: &Cli, progress: &Progress) -> Result<u8> {
         Command::Check(args) => check::run(args, common, progress),
         Command::Demo(args) => demo::run(args, common, progress),
         Command::Register(args) => register::run(args, common, progress),
+        Command::Call(args) => call::run(args, common, progress),
         Command::Nat { experiment } => nat::run(experiment, common, progress),
         Command::Taint(args) => taint::run(args, common, progress),
         Command::Serve(args) => serve::run(args, common),
         Command::Report(args) => report::run(args, common),
+        Command::Devices(args) => devices::run(args, common),
         Command::Man => man::run(),
         Command::Completions(args) => completions::run(args),
     }

@@ -67,6 +67,7 @@
 //!     provider: PeerAddr::new((scenario.server(), PORT).into()),
 //!     credentials: true,
 //!     refresh: None,
+//!     device: None,
 //! };
 //! let judgement = check::judge(&evidence, &context);
 //! assert_eq!(judgement.verdict, Verdict::Critical);

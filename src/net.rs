@@ -1,8 +1,10 @@
-//! Floor 3: UDP sockets, the one event loop, and names.
+//! Floor 3: UDP sockets, the one event loop, names, and the router's port mappings.
 
+mod batch;
 pub mod clock;
 pub mod drive;
 pub mod open_files;
+pub mod port_mapping;
 pub mod port_owner;
 pub mod resolve;
 pub mod sockets;

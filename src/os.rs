@@ -2,6 +2,7 @@
 
 pub mod asterisk;
 pub mod conntrack;
+pub mod gateway;
 pub mod host;
 pub mod leak;
 pub mod nat_rules;

@@ -1,7 +1,10 @@
 //! Floor 2: the experiments, sans-IO, and the evidence they give.
 
 pub mod behaviour;
+pub mod callback;
+pub mod calls;
 pub mod evidence;
+pub mod hairpin;
 pub mod lifetime;
 pub mod mapping;
 pub mod message;

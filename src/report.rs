@@ -1,9 +1,11 @@
 //! Floor 5: what the user reads.
 //!
 //! [`model`] is the contract: the JSON report as its own types. [`assemble`] fills it from evidence
-//! and judgement; [`text`], [`json`] and [`nagios`] render it and compute nothing.
+//! and judgement; [`text`], [`json`] and [`nagios`] render it and compute nothing. [`devices`] is the
+//! same for the knowledge base.
 
 pub mod assemble;
+pub mod devices;
 pub mod json;
 pub mod model;
 pub mod nagios;

@@ -1,15 +1,23 @@
 //! The diagnosis as its user meets it: through the kernel's NAT, with a real Asterisk 16 as the
 //! provider, and in the demonstrations.
 
+#[path = "check/callback.rs"]
+mod callback;
 #[path = "check/contract.rs"]
 mod contract;
 #[path = "check/demo.rs"]
 mod demo;
 #[path = "check/endings.rs"]
 mod endings;
+#[path = "check/hairpin.rs"]
+mod hairpin;
 #[path = "check/nat.rs"]
 mod nat;
 #[path = "check/pbx.rs"]
 mod pbx;
+#[path = "check/port_mapping.rs"]
+mod port_mapping;
 #[path = "support/support.rs"]
 mod support;
+#[path = "check/unaided.rs"]
+mod unaided;

@@ -6,7 +6,7 @@ use std::{fs, path::PathBuf};
 
 use assert_cmd::Command;
 
-const COMMANDS: [&str; 12] = [
+const COMMANDS: [&str; 14] = [
     "",
     "check",
     "demo",
@@ -14,13 +14,16 @@ const COMMANDS: [&str; 12] = [
     "nat",
     "nat mapping",
     "nat lifetime",
+    "nat hairpin",
     "taint",
     "serve",
     "report",
+    "devices",
     "man",
     "completions",
 ];
 
+#[derive(Debug)]
 struct Ended {
     status: i32,
     stdout: String,
@@ -66,6 +69,11 @@ fn usage_errors_are_3_and_one_sentence() {
         ("nat mapping host --sockets 0", "0 is not in 1..=60000"),
         ("serve --bind example.net", "write ADDRESS, ADDRESS:PORT"),
         ("report", "<FILE>"),
+        (
+            "check host --device sonicwall",
+            "4 boxes have these words: SonicWall SonicOS 5.x/6.x",
+        ),
+        ("check host --device no-such-box", "no such box is known"),
         (
             "report x --format html",
             "[possible values: text, json, nagios]",
@@ -166,6 +174,43 @@ fn what_is_no_report_is_3_and_one_sentence() {
         assert!(ended.stderr.contains(&path), "{}", ended.stderr);
         assert!(ended.stderr.contains(words), "{}", ended.stderr);
     }
+}
+
+#[test]
+fn the_knowledge_base_is_shown_as_text_and_as_json() {
+    let text = run("devices SonicWall TZ");
+    assert_eq!((text.status, text.stderr.as_str()), (0, ""));
+    assert!(text.stdout.contains("Enable consistent NAT"), "{text:?}");
+    let all = run("devices");
+    assert_eq!(all.status, 0);
+    assert!(all.stdout.lines().count() > 50, "{all:?}");
+    assert!(all.stdout.lines().all(|line| line.chars().count() <= 80));
+    let nothing = run("devices no such box");
+    assert_eq!(nothing.status, 0);
+    assert!(
+        nothing
+            .stdout
+            .starts_with("Nothing is known of \"no such box\"")
+    );
+
+    let json = run("devices 30/120 --json");
+    assert_eq!((json.status, json.stderr.as_str()), (0, ""));
+    let value: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!(value["schema_version"], 1);
+    assert_eq!(
+        (&value["command"], &value["words"]),
+        (&"devices".into(), &"30/120".into())
+    );
+    let first = &value["devices"][0];
+    assert_eq!(first["vendor"], "Linux");
+    assert_eq!(first["udp_stream_timeout_s"], 120);
+    assert_eq!(first["confidence"], "verified");
+    assert_eq!(
+        first["timeout_command"],
+        "sysctl -w net.netfilter.nf_conntrack_udp_timeout=65"
+    );
+    assert!(first["sip_alg"].is_string());
+    assert_eq!(run("devices x --format nagios").status, 3);
 }
 
 #[test]

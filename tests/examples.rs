@@ -33,7 +33,7 @@ use iax2_natcheck::{
     proto::{
         account::Account,
         auth::Credentials,
-        endpoint::{EndpointConfig, Profile},
+        endpoint::{EndpointConfig, EndpointEvent, Profile},
         registrar::{RegistrarConfig, RegistrarEvent},
         registration::Outcome,
         reliable::RetryPolicy,
@@ -46,7 +46,7 @@ use tokio::sync::oneshot;
 struct Serving {
     address: SocketAddr,
     stop: oneshot::Sender<()>,
-    thread: JoinHandle<Vec<RegistrarEvent>>,
+    thread: JoinHandle<Vec<EndpointEvent>>,
 }
 
 impl Serving {
@@ -84,7 +84,7 @@ impl Serving {
         }
     }
 
-    fn stop(self) -> Vec<RegistrarEvent> {
+    fn stop(self) -> Vec<EndpointEvent> {
         self.stop.send(()).unwrap();
         self.thread.join().unwrap()
     }
@@ -106,6 +106,7 @@ fn provider(accounts: Vec<Account>) -> Provider {
                 retry: RetryPolicy::QUICK,
                 seed: [4; 32],
             }),
+            switchboard: None,
             profile: Profile::Asterisk,
             seed: [5; 32],
         },
@@ -156,14 +157,19 @@ fn an_account_registers_and_gives_it_up() {
     );
 
     let events = serving.stop();
-    let happened =
-        |wanted: fn(&RegistrarEvent) -> bool| events.iter().filter(|e| wanted(e)).count();
+    let happened = |wanted: fn(&EndpointEvent) -> bool| events.iter().filter(|e| wanted(e)).count();
     assert_eq!(
-        happened(|event| matches!(event, RegistrarEvent::Registered { .. })),
+        happened(|event| matches!(
+            event,
+            EndpointEvent::Registrar(RegistrarEvent::Registered { .. })
+        )),
         1
     );
     assert_eq!(
-        happened(|event| matches!(event, RegistrarEvent::Released { .. })),
+        happened(|event| matches!(
+            event,
+            EndpointEvent::Registrar(RegistrarEvent::Released { .. })
+        )),
         1
     );
 }

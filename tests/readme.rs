@@ -10,7 +10,10 @@ use std::{
 };
 
 use assert_cmd::cargo::cargo_bin;
-use iax2_natcheck::check::FindingId;
+use iax2_natcheck::{
+    check::FindingId,
+    proto::switchboard::{EXTENSIONS, fault::FAULTS},
+};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -146,7 +149,7 @@ fn the_commands_that_need_no_network_work() {
         let line = arguments.join(" ");
         let status = match arguments.first().map(String::as_str) {
             Some("report") => 2,
-            Some("man" | "completions") => 0,
+            Some("man" | "completions" | "devices") => 0,
             Some("demo") if line == "demo --list" => 0,
             _ => continue,
         };
@@ -156,7 +159,7 @@ fn the_commands_that_need_no_network_work() {
         assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{line}");
         ran.push(line);
     }
-    assert_eq!(ran.len(), 5, "{ran:?}");
+    assert_eq!(ran.len(), 8, "{ran:?}");
 }
 
 #[test]
@@ -302,4 +305,14 @@ fn the_manual_is_clean() {
         .unwrap();
     assert!(output.status.success());
     assert_eq!(String::from_utf8_lossy(&output.stdout), "");
+}
+
+#[test]
+fn every_extension_and_fault_of_serve_is_explained() {
+    let readme = read("README.md");
+    let extensions = EXTENSIONS.map(|(number, meaning)| format!("| {number} | {meaning} |"));
+    let faults = FAULTS.map(|(name, meaning)| format!("| `{name}` | {meaning} |"));
+    for row in extensions.iter().chain(&faults) {
+        assert!(readme.contains(row.as_str()), "{row}");
+    }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    check::{Context, Finding, FindingId, Severity, lifetime, seconds},
+    check::{Context, Finding, FindingId, Severity, lifetime, remedies, seconds},
     probe::evidence::{Evidence, MappingObservation, MappingSource},
     types::{MappedAddr, PeerAddr},
 };
@@ -20,6 +20,12 @@ struct Change {
     within: Duration,
     /// The looks were two registrations.
     registrations: bool,
+}
+
+/// What was seen of the mapping towards the provider changing, for whoever wonders about lost calls.
+#[must_use]
+pub fn told_of(evidence: &Evidence, provider: PeerAddr) -> Option<String> {
+    changes(evidence, provider).first().map(told)
 }
 
 /// `inconsistent-nat` as critical where the mapping towards the provider changed within a refresh,
@@ -47,16 +53,20 @@ pub fn finding(evidence: &Evidence, context: &Context) -> Option<Finding> {
             title: "The NAT changes the public address towards the provider within one refresh"
                 .into(),
             because,
-            do_this: vec![
-                "on a Linux router: take random and fully-random out of the masquerade or SNAT \
-                 rule, and address pools without persistent"
-                    .into(),
-                "on a router with several WAN links: pin the PBX's UDP port 4569 to one of them"
-                    .into(),
-                "where the mapping merely expires: raise the UDP timeout of the NAT above the \
-                 refresh"
-                    .into(),
-            ],
+            do_this: remedies::consistent(
+                evidence,
+                context,
+                &[
+                    "on a Linux router: take random and fully-random out of the masquerade or \
+                     SNAT rule, and address pools without persistent",
+                ],
+                &[
+                    "on a router with several WAN links: pin the PBX's UDP port 4569 to one of \
+                     them",
+                    "where the mapping merely expires: raise the UDP timeout of the NAT above the \
+                     refresh",
+                ],
+            ),
         });
     }
     let change = changes.first()?;

@@ -123,6 +123,64 @@ findings! {
         "Raise the UDP timeout of the NAT above the interval of registrations, or keep the \
          mapping open with qualify=yes and a qualifyfreqok below it, or ask the provider for a \
          shorter refresh.";
+    /// NEW stays unanswered.
+    AutoCongested = "auto-congested",
+        "Critical. NEW was sent again and again and nothing came, though the provider answers \
+         POKEs. Asterisk gives up with \"Auto-congesting call due to slow response\".",
+        "A filter at the far end or on the way drops calls and lets POKEs pass; or the far end \
+         expects this PBX at another address or port.";
+    /// The far end refuses calls and says why.
+    CallRejected = "call-rejected",
+        "Critical. The far end refuses the call with a cause: no such extension, wrong account or \
+         secret, no codec in common, no encryption.",
+        "Check extension, account, secret and codecs against the far end.";
+    /// Calls fail by rule.
+    SystematicHangups = "systematic-hangups",
+        "Critical. Calls end before their time at the same point each time, or the first call does, \
+         or all from some number on. A device that loses packets now and then does not do that.",
+        "Look at the frame and the cause that the finding names; a setting is wrong there.";
+    /// Calls fail by chance.
+    RandomRawHangups = "random-raw-hangups",
+        "Calls end before their time, whichever they are and wherever they are: critical from one in \
+         twenty on, else a warning. The finding gives the share with its confidence interval.",
+        "Replace the NAT device, or go round it; where packets are lost on the line, mend the line.";
+    /// A call failed, and there are too few to tell how.
+    CallLost = "call-lost",
+        "Critical. A call ended before its time, and too few were placed, or they failed too close \
+         together, to tell chance from rule.",
+        "Place more: call PROVIDER EXTENSION --calls 20.";
+    /// A call late in the interval of registrations does not arrive.
+    CallNotDelivered = "call-not-delivered",
+        "Critical. A call to the registered account, placed shortly before it registers again, did not \
+         arrive, and the same call right after a registration did.",
+        "Keep the mapping open between two registrations, see short-mapping-timeout.";
+    /// Audio passes one way alone.
+    OneWayAudio = "one-way-audio",
+        "Critical. The call is up and audio passes one way alone, or not at all; the finding says \
+         which way is dead where that is known, and by what.",
+        "Signalling and audio share one flow, so that a NAT by itself does not do this: look for \
+         trunk=yes on one side alone, for codecs, and for filters by packet size.";
+    /// Trunked audio alone does not pass.
+    TrunkMismatch = "trunk-mismatch",
+        "Critical. The same call has audio both ways plain, and not when its audio is trunked: only \
+         one side trunks.",
+        "Set trunk=yes on both sides for this peer, or on neither.";
+    /// Audio passes, and nobody wants to listen to it.
+    PoorAudio = "poor-audio",
+        "Warning: the estimate of what a listener hears (ITU-T G.107) is below MOS 3.6, \"many users \
+         dissatisfied\". Critical below 2.6. The finding gives loss, jitter and delay.",
+        "Set the jitter buffer that the finding names on the side that listens; where packets are \
+         lost, mend the line or take fewer calls at once.";
+    /// Packets overtake each other.
+    ReorderedPackets = "reordered-packets",
+        "Warning. More than one packet of audio in a hundred came in the wrong order, which an Asterisk \
+         without jitter buffer plays as it comes.",
+        "jitterbuffer=yes on the side that listens; look for load sharing over several lines.";
+    /// Digits do not arrive once and only once.
+    DtmfMangled = "dtmf-mangled",
+        "Warning. DTMF digits did not come back, or came back twice, from an extension that echoes \
+         them.",
+        "Look for a device on the way that repeats or drops packets.";
     /// The flow of the PBX's own port is dead at the NAT, others are not.
     TaintedMapping = "tainted-mapping",
         "Critical. Seen from the LAN: from the PBX's own port nothing is answered, while the same \

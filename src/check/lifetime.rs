@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use crate::{
-    check::{Context, Finding, FindingId, Severity, nat_kind, seconds},
+    check::{Context, Finding, FindingId, Severity, nat_kind, remedies, seconds},
     probe::{
         behaviour::Shape,
-        evidence::{Evidence, LifetimeEvidence, RegistrationState, ShapeLifetime},
+        evidence::{Evidence, LifetimeEvidence, LifetimeMethod, RegistrationState, ShapeLifetime},
     },
     proto::registration::reregister_after,
 };
@@ -16,9 +16,6 @@ const CRITICAL_BELOW: f64 = 0.95;
 /// The refresh of a registration that names none (RFC 5456 §8.6.18), and what Asterisk grants
 /// unless told otherwise.
 const DEFAULT_REFRESH: Duration = Duration::from_secs(60);
-/// How much longer than the cycle a NAT should remember: the client may be late, its first request
-/// lost, and the next comes after ten seconds.
-const MARGIN: Duration = Duration::from_secs(15);
 
 /// The interval of registrations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,7 +145,7 @@ pub fn finding(evidence: &Evidence, context: &Context) -> Option<Finding> {
             seconds(interval)
         ),
         because: because(lifetime, exchange, cycle, evidence),
-        do_this: remedies(dead, interval, cycle.is_some()),
+        do_this: remedies::remedies(dead, interval, evidence, context),
     })
 }
 
@@ -210,6 +207,7 @@ fn because(
             seconds(DEFAULT_REFRESH)
         ),
     });
+    because.extend(inferred(lifetime.method).map(Into::into));
     let (sent, answered) = lifetime.controls;
     if answered < sent {
         because.push(format!(
@@ -221,43 +219,22 @@ fn because(
     because
 }
 
-/// The remedies, with the numbers of this measurement.
-///
-/// * The NAT's timer: the cycle and 15 s, rounded up to five seconds.
-/// * The period of qualify: half the timer less one second, so that one lost POKE does not let the
-///   mapping die.
-/// * The refresh: 6/5 of what ends five seconds before the timer, where that leaves 10 s or more.
-fn remedies(dead: Duration, interval: Duration, refresh_known: bool) -> Vec<String> {
-    let timer = (interval + MARGIN).as_secs().div_ceil(5) * 5;
-    let period = (dead / 2)
-        .saturating_sub(Duration::from_secs(1))
-        .max(Duration::from_secs(1))
-        .as_millis();
-    let mut remedies = vec![
-        format!(
-            "raise the UDP timeout to {timer} s or more: \
-             sysctl -w net.netfilter.nf_conntrack_udp_timeout={timer}"
+/// What an edge rests on that was not seen through the mapping itself.
+const fn inferred(method: LifetimeMethod) -> Option<&'static str> {
+    match method {
+        LifetimeMethod::Drift => Some(
+            "the end of the mapping is inferred: from then on the registrar sees the same socket at another \
+             port",
         ),
-        format!(
-            "or keep it open: qualify=yes, qualifyfreqok={period} (in the PBX's iax.conf, in a \
-             type=peer entry for the provider)"
+        LifetimeMethod::Sibling => Some(
+            "the end of the mapping is inferred: from then on the NAT gives its port to a second address",
         ),
-    ];
-    let refresh = dead.as_secs().saturating_sub(5) * 6 / 5;
-    if refresh >= 10 {
-        remedies.push(format!(
-            "or ask the provider for a shorter refresh, in its iax.conf: minregexpire={refresh}, \
-             maxregexpire={refresh}"
-        ));
+        LifetimeMethod::Token => Some(
+            "the end of the mapping is inferred: from then on the registrar refuses the call token, which \
+             is good for one port",
+        ),
+        LifetimeMethod::Reflector | LifetimeMethod::Stun | LifetimeMethod::Qualify => None,
     }
-    if !refresh_known {
-        remedies.push(
-            "to judge by the refresh that is really granted: --user NAME --secret-file FILE; or \
-             name it: --refresh DURATION"
-                .into(),
-        );
-    }
-    remedies
 }
 
 #[cfg(test)]
@@ -445,35 +422,6 @@ mod tests {
                 cycle.map(|cycle| (cycle.interval.as_secs(), cycle.source)),
                 expected
             );
-        }
-    }
-
-    #[test]
-    fn the_remedies_follow_the_measurement() {
-        // dead, cycle, timer to set, qualifyfreqok, refresh to ask for
-        let rows = [
-            (30, 50, "65", "14000", Some("30")),
-            (60, 150, "165", "29000", Some("66")),
-            (10, 50, "65", "4000", None),
-            (3, 8, "25", "1000", None),
-            (17, 33, "50", "7500", Some("14")),
-        ];
-        for (dead, cycle, timer, period, refresh) in rows {
-            let remedies = remedies(Duration::from_secs(dead), Duration::from_secs(cycle), true);
-            assert!(
-                remedies[0].ends_with(&format!("udp_timeout={timer}")),
-                "{remedies:?}"
-            );
-            assert!(
-                remedies[1].contains(&format!("qualifyfreqok={period} ")),
-                "{remedies:?}"
-            );
-            match refresh {
-                Some(refresh) => {
-                    assert!(remedies[2].ends_with(&format!("maxregexpire={refresh}")));
-                }
-                None => assert_eq!(remedies.len(), 2),
-            }
         }
     }
 

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    check::{Finding, FindingId, Severity},
+    check::{Context, Finding, FindingId, Severity, remedies},
     probe::{
         behaviour::Dependence,
         evidence::{Evidence, MappingObservation},
@@ -85,7 +85,7 @@ pub fn nat_kind(evidence: &Evidence) -> Option<NatKind> {
 
 /// `inconsistent-nat` as a warning: the mapping depends on the destination.
 #[must_use]
-pub fn finding(evidence: &Evidence) -> Option<Finding> {
+pub fn finding(evidence: &Evidence, context: &Context) -> Option<Finding> {
     let nat = nat_kind(evidence)?;
     if !nat.depends {
         return None;
@@ -114,17 +114,20 @@ pub fn finding(evidence: &Evidence) -> Option<Finding> {
         title: "The NAT gives one socket different public addresses for different destinations"
             .into(),
         because,
-        do_this: vec![
-            "on a Linux router: take random and fully-random out of the masquerade or SNAT rule \
-             of the PBX"
-                .into(),
-            "on pfSense or OPNsense: add an outbound NAT rule with static port for the PBX and \
-             UDP port 4569"
-                .into(),
-            "where the provider's own NAT (CGN) does this: ask for a public address, or carry the \
-             IAX2 through a tunnel to one"
-                .into(),
-        ],
+        do_this: remedies::consistent(
+            evidence,
+            context,
+            &[
+                "on a Linux router: take random and fully-random out of the masquerade or SNAT \
+                 rule of the PBX",
+                "on pfSense or OPNsense: add an outbound NAT rule with static port for the PBX \
+                 and UDP port 4569",
+            ],
+            &[
+                "where the provider's own NAT (CGN) does this: ask for a public address, or carry \
+                 the IAX2 through a tunnel to one",
+            ],
+        ),
     })
 }
 
@@ -219,7 +222,7 @@ fn dependence(views: &Views) -> Option<Dependence> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::sample::{local, mapping, seen};
+    use crate::check::sample::{context, local, mapping, seen};
 
     const A1: &str = "203.0.113.1:4569";
     const A2: &str = "203.0.113.1:4570";
@@ -315,7 +318,7 @@ mod tests {
             let nat = nat_kind(&evidence).unwrap();
             assert_eq!(nat.behaviour, behaviour, "{name}");
             assert_eq!(nat.depends, depends, "{name}");
-            let found = finding(&evidence);
+            let found = finding(&evidence, &context());
             assert_eq!(
                 found.map(|found| (found.id, found.severity)),
                 depends.then_some((FindingId::InconsistentNat, Severity::Warning)),

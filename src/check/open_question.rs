@@ -2,11 +2,13 @@
 
 use crate::{
     check::{
-        Context, Finding, FindingId, Question, Severity, lifetime,
+        Context, Finding, FindingId, Question, Severity,
+        calls::symptom::Symptom,
+        lifetime,
         nat_kind::{self, Behaviour},
         registration, same_port, seconds,
     },
-    probe::evidence::{Evidence, RegistrationState},
+    probe::evidence::{Evidence, Inapplicable, RegistrationState},
 };
 
 /// `not-measured`: the main question stays open. Nothing is added where a critical finding explains
@@ -24,6 +26,8 @@ pub fn finding(evidence: &Evidence, context: &Context, found: &[Finding]) -> Opt
         Question::Registration => registration_open(evidence)?,
         Question::Mapping => mapping_open(evidence)?,
         Question::Lifetime => lifetime_open(evidence)?,
+        Question::Hairpin => hairpin_open(evidence)?,
+        Question::Calls => calls_open(evidence)?,
         Question::Flow => flow_open(evidence)?,
     };
     if evidence.interrupted {
@@ -126,7 +130,10 @@ fn unclear(evidence: &Evidence) -> (String, String) {
     let refused = lifetime
         .map(|lifetime| lifetime.refused)
         .unwrap_or_default();
-    if refused.quota > 0 {
+    if let Some(why) = lifetime.and_then(|lifetime| lifetime.inapplicable) {
+        let (fact, remedy) = unfit(why);
+        (fact.into(), remedy.into())
+    } else if refused.quota > 0 {
         (
             format!(
                 "the reflector refuses more mappings from this address ({} refused)",
@@ -148,6 +155,55 @@ fn unclear(evidence: &Evidence) -> (String, String) {
     }
 }
 
+/// Why a method that asks the registrar alone found nothing, and what may.
+const fn unfit(why: Inapplicable) -> (&'static str, &'static str) {
+    const HELPER: &str = "name a host that runs iax2-natcheck serve: --reflector HOST";
+    match why {
+        Inapplicable::PortKept => (
+            "the NAT keeps the port, so that a mapping that is made anew looks like one that lived",
+            "measure with a second address of this host: --method sibling --sibling ADDRESS",
+        ),
+        Inapplicable::NotTranslated => (
+            "there is no NAT: no port changes when a firewall forgets a flow",
+            HELPER,
+        ),
+        Inapplicable::PortChanged => (
+            "the NAT does not keep the port, so that nobody can be seen to be given it",
+            "measure by the ports that change: --method drift",
+        ),
+        Inapplicable::SiblingMoved => (
+            "the NAT does not keep the port of the second address even where it is free",
+            HELPER,
+        ),
+        Inapplicable::NoApparentAddress => {
+            ("the registrar does not tell which address it sees", HELPER)
+        }
+        Inapplicable::NotRegistered => (
+            "the registrar did not take the registrations that this takes",
+            "check the account with `iax2-natcheck register`, or ask the provider for its limits",
+        ),
+        Inapplicable::NoToken => ("the registrar asks for no call token", HELPER),
+        Inapplicable::Disturbed => (
+            "packets that nobody asked for came on the mappings that were to be left alone, or this host was \
+             too busy",
+            AGAIN,
+        ),
+        Inapplicable::NoChange => (
+            "the port never changed: the mapping outlives every idle time that was tried, or the NAT gives \
+             the same port again",
+            HELPER,
+        ),
+        Inapplicable::NeverAlive => (
+            "the port changed however short the idle time was, so that no timer shows",
+            HELPER,
+        ),
+        Inapplicable::Silent => (
+            "no POKE of the registrar came through, which proves nothing: it may send none",
+            "ask the provider for qualify=yes on the account, or try --method auto",
+        ),
+    }
+}
+
 /// Why no lifetime was measured, and what would measure it.
 fn no_lifetime(evidence: &Evidence) -> (String, String) {
     match &evidence.reflector {
@@ -166,10 +222,44 @@ fn no_lifetime(evidence: &Evidence) -> (String, String) {
              other one was there"
                 .into(),
             "name a host that runs iax2-natcheck serve: --reflector HOST; or an RFC 5780 server: \
-             --stun HOST"
+             --stun HOST; or let the registrar alone tell: --method auto"
                 .into(),
         ),
     }
+}
+
+/// Calls that ended are the answer; those of an extension that is busy or that nobody answers are none.
+fn calls_open(evidence: &Evidence) -> Option<Parts> {
+    let calls = evidence.calls.as_ref();
+    let answered =
+        calls.is_some_and(|calls| calls.calls.iter().any(|call| call.answered.is_some()));
+    if answered {
+        return None;
+    }
+    let count = |wanted: Option<Symptom>| {
+        let symptoms = calls
+            .iter()
+            .flat_map(|calls| &calls.calls)
+            .filter_map(Symptom::of);
+        symptoms
+            .filter(|symptom| wanted.is_none_or(|wanted| *symptom == wanted))
+            .count()
+    };
+    let (ended, busy) = (count(None), count(Some(Symptom::Busy)));
+    let unanswered = count(Some(Symptom::NoAnswer));
+    let because = match (ended, busy, unanswered) {
+        (0, ..) => "no call came to its end".to_owned(),
+        (1, 1, _) => "the extension is busy".to_owned(),
+        (1, _, 1) => "it rang, and nobody answered".to_owned(),
+        _ => format!(
+            "none of {ended} calls was answered: busy {busy} times, it rang in vain {unanswered} times"
+        ),
+    };
+    Some((
+        "Whether calls hold and can be heard was not found out",
+        vec![because],
+        vec!["call an extension that answers, best one that echoes".into()],
+    ))
 }
 
 fn registration_open(evidence: &Evidence) -> Option<Parts> {
@@ -239,6 +329,19 @@ fn mapping_open(evidence: &Evidence) -> Option<Parts> {
             "or a reflector with two addresses: iax2-natcheck serve --bind A:P --alternate B:Q"
                 .into(),
         ],
+    ))
+}
+
+fn hairpin_open(evidence: &Evidence) -> Option<Parts> {
+    let seen = evidence.hairpin.unwrap_or_default();
+    // Without a NAT there is nothing to find out.
+    if seen.supported.is_some() || seen.translated == Some(false) {
+        return None;
+    }
+    Some((
+        "Whether hosts behind the NAT reach each other by their public addresses was not found out",
+        vec!["nobody outside told the public addresses of the two sockets".into()],
+        vec!["name a host that tells: --reflector HOST, or --stun HOST".into()],
     ))
 }
 

@@ -35,6 +35,7 @@ pub(crate) fn context() -> Context {
         provider: peer(PROVIDER),
         credentials: true,
         refresh: None,
+        device: None,
     }
 }
 
@@ -89,6 +90,7 @@ pub(crate) fn exchange(lifetime: ShapeLifetime, longest: u64) -> LifetimeEvidenc
         controls: (20, 20),
         refused: Refusals::default(),
         longest: Duration::from_secs(longest),
+        inapplicable: None,
     }
 }
 

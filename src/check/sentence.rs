@@ -2,8 +2,10 @@
 
 use crate::{
     check::{
-        Context, Finding, FindingId, Question, Severity, lifetime::Reachable, nat_kind,
-        registration, seconds,
+        Context, Finding, FindingId, Question, Severity,
+        audio::{self, JudgedAudio},
+        lifetime::Reachable,
+        nat_kind, registration, seconds,
     },
     probe::{
         behaviour::Shape,
@@ -19,19 +21,26 @@ pub(super) fn summary(
     reachable: Option<Reachable>,
 ) -> String {
     match findings.first() {
-        Some(worst) => consequence(worst, reachable),
+        Some(worst) => consequence(worst, context.question == Question::Calls, reachable),
         None => fine(evidence, context, reachable),
     }
 }
 
-/// What a finding means for the owner of the PBX.
-pub(super) fn consequence(worst: &Finding, reachable: Option<Reachable>) -> String {
+/// What a finding means for the owner of the PBX; `placed`: it is about calls that he places.
+pub(super) fn consequence(worst: &Finding, placed: bool, reachable: Option<Reachable>) -> String {
     match worst.id {
         FindingId::ProviderUnreachable => {
             "No call can come or go: the provider does not answer.".into()
         }
         FindingId::RegistrationRejected => {
             "Calls cannot come in: the provider refuses this account.".into()
+        }
+        FindingId::TokenRefused if placed => {
+            "Calls cannot be placed: the far end turns them away at the door.".into()
+        }
+        FindingId::AuthUnsupported if placed => {
+            "Calls cannot be placed: the far end wants a proof of identity that was not given."
+                .into()
         }
         FindingId::TokenRefused => {
             "Calls cannot come in: the provider turns the registration away at the door.".into()
@@ -70,6 +79,27 @@ pub(super) fn consequence(worst: &Finding, reachable: Option<Reachable>) -> Stri
                   refresh of 60 s."
                 .into(),
         },
+        FindingId::AutoCongested => {
+            "Calls cannot be placed: the far end does not answer NEW.".into()
+        }
+        FindingId::CallRejected => "Calls cannot be placed: the far end refuses them.".into(),
+        FindingId::SystematicHangups => "Calls end before their time, by rule.".into(),
+        FindingId::RandomRawHangups => "Calls end before their time, by chance.".into(),
+        FindingId::CallLost => "A call ended before its time.".into(),
+        FindingId::CallNotDelivered => {
+            "Calls to this PBX get lost although it counts as registered: one was placed, and did not \
+             arrive."
+                .into()
+        }
+        FindingId::OneWayAudio => "Calls are set up, and somebody hears nothing.".into(),
+        FindingId::TrunkMismatch => {
+            "Calls are set up, and somebody hears nothing once they are trunked.".into()
+        }
+        FindingId::PoorAudio => "Calls are set up, and sound bad.".into(),
+        FindingId::ReorderedPackets => {
+            "Calls are set up, and their audio arrives out of order.".into()
+        }
+        FindingId::DtmfMangled => "Calls are set up, and digits get lost or come twice.".into(),
         FindingId::TaintedMapping => {
             "No call can come or go: the NAT holds on to a wrong entry for the PBX's own port."
                 .into()
@@ -134,6 +164,22 @@ fn fine(evidence: &Evidence, context: &Context, reachable: Option<Reachable>) ->
                 .into(),
         },
         Question::Lifetime => lifetimes(evidence),
+        Question::Hairpin => match evidence.hairpin.and_then(|hairpin| hairpin.supported) {
+            Some(true) => "Hosts behind the NAT reach each other by their public addresses.".into(),
+            Some(false) => {
+                "Hosts behind the NAT do not reach each other by their public addresses; \
+                            phones and PBXs there have to use private ones."
+                    .into()
+            }
+            None => "There is no NAT on the way, so there is nothing to lead back.".into(),
+        },
+        Question::Calls => match evidence.calls.as_ref().map(audio::judge) {
+            Some(JudgedAudio {
+                one_way: Some(false),
+                ..
+            }) => "Calls hold to their end, and both sides can hear each other.".into(),
+            _ => "Calls hold to their end; whether both sides hear each other is not known.".into(),
+        },
         Question::Flow => {
             "The flow of this port is not tainted: it is answered as fresh ports are.".into()
         }

@@ -1,5 +1,6 @@
 //! The command line: every command and every option.
 
+pub(crate) mod call;
 pub(crate) mod provider;
 pub(crate) mod serve;
 pub(crate) mod taint;
@@ -10,7 +11,8 @@ use std::{io::IsTerminal, path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-pub(crate) use provider::ProviderArgs;
+pub(crate) use call::CallArgs;
+pub(crate) use provider::{Method, ProviderArgs};
 pub(crate) use serve::ServeArgs;
 pub(crate) use taint::TaintArgs;
 
@@ -50,6 +52,12 @@ pub(crate) enum Command {
         after_help = "Example:\n  iax2-natcheck register iax.example.net --user alice --secret-file secret -v"
     )]
     Register(RegisterArgs),
+    /// Place one live test call, or a burst of them
+    #[command(
+        mut_args(call::of_a_call),
+        after_help = "Example:\n  iax2-natcheck call iax.example.net 600 --user alice --secret-file secret"
+    )]
+    Call(CallArgs),
     /// Run one experiment alone
     #[command(
         arg_required_else_help = false,
@@ -73,6 +81,9 @@ pub(crate) enum Command {
     /// Render a saved JSON report again
     #[command(after_help = "Example:\n  iax2-natcheck report yesterday.json --format nagios")]
     Report(ReportArgs),
+    /// Show what is known of NAT devices: timers, what to change, and where
+    #[command(after_help = "Example:\n  iax2-natcheck devices sonicwall tz")]
+    Devices(DevicesArgs),
     /// Print the manual page
     #[command(after_help = "Example:\n  iax2-natcheck man > iax2-natcheck.1")]
     Man,
@@ -94,6 +105,11 @@ pub(crate) enum NatCommand {
         after_help = "Example:\n  iax2-natcheck nat lifetime iax.example.net --reflector probe.example.org"
     )]
     Lifetime(ProviderArgs),
+    /// Whether hosts behind the NAT reach each other by their public addresses
+    #[command(
+        after_help = "Example:\n  iax2-natcheck nat hairpin iax.example.net --stun stun.example.org"
+    )]
+    Hairpin(ProviderArgs),
 }
 
 /// `check`.
@@ -132,6 +148,13 @@ pub(crate) struct RegisterArgs {
 pub(crate) struct ReportArgs {
     /// The report, as --json wrote it; `-` is stdin
     pub(crate) file: PathBuf,
+}
+
+/// `devices`.
+#[derive(Debug, Args)]
+pub(crate) struct DevicesArgs {
+    /// Words of its name, or its timers as in 30/120; all devices unless given
+    pub(crate) words: Vec<String>,
 }
 
 /// `completions`.
@@ -194,6 +217,7 @@ pub(crate) enum Format {
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
+    use iax2_natcheck::proto::switchboard::fault::Fault;
 
     use super::*;
 
@@ -253,7 +277,7 @@ mod tests {
         };
         assert_eq!(args.bind, ["127.0.0.1:4569".parse().unwrap()]);
         let line = "serve --bind 192.0.2.1 --bind [2001:db8::1]:4570 --alternate 192.0.2.2:4571 \
-                    --profile rfc";
+                    --profile rfc --users users.toml --fault drop=2 --fault wrap=full";
         let Command::Serve(args) = parse(line).unwrap().command else {
             panic!("not serve");
         };
@@ -266,6 +290,8 @@ mod tests {
         );
         assert_eq!(args.alternate, "192.0.2.2:4571".parse().ok());
         assert_eq!(args.profile, serve::Profile::Rfc);
+        let faults = [Fault::Drop(2), Fault::Wrap(true)];
+        assert_eq!(args.fault, faults);
     }
 
     #[test]
@@ -283,8 +309,14 @@ mod tests {
             "check host --bind example.net",
             "nat mapping --sockets 4",
             "check host --asterisk --secret-file secret",
+            "check host --method drift",
+            "check host --user alice --method guess",
+            "check host --user alice --sibling 192.168.1.11",
+            "check host --asterisk --user alice --method qualify",
             "serve --bind example.net",
             "serve --profile yate",
+            "serve --users users.toml --fault thunder",
+            "serve --fault silence",
             "demo one --list",
             "nat",
             "nat weather host",

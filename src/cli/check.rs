@@ -11,8 +11,12 @@ use iax2_natcheck::{
         conntrack::Wanted,
         sysctl,
     },
-    probe::evidence::{AsteriskEvidence, Evidence},
-    proto::registration::reregister_after,
+    probe::{
+        calls::plan::{CallPlan, CallsConfig},
+        evidence::{AsteriskEvidence, Evidence},
+        survey::CALLS_SOCKET,
+    },
+    proto::{media::directions::FarEnd, registration::reregister_after},
     report::assemble::Looked,
     types::PeerAddr,
 };
@@ -24,6 +28,10 @@ use crate::cli::{
     survey::{self, Subject},
     taint::Inspector,
 };
+
+/// Calls to the extension that echoes, and how long each talks.
+const ECHO_CALLS: u32 = 3;
+const ECHO_TALK: Duration = Duration::from_secs(3);
 
 /// Runs the whole survey, and reports.
 ///
@@ -61,6 +69,23 @@ pub(crate) fn run(check: &CheckArgs, common: &Common, progress: &Progress) -> Re
         // Before the survey makes entries of its own.
         let router = router(check, provider, progress)?;
         let mut config = survey::config(args, provider).await;
+        if let Some(sweep) = &mut config.sweep {
+            sweep.unaided = survey::unaided(args, credentials.as_ref())?;
+        }
+        config.callback.clone_from(&args.callback);
+        config.calls = args.echo.as_ref().map(|number| {
+            Box::new(CallsConfig {
+                number: number.clone(),
+                far_end: FarEnd::Echo,
+                credentials: credentials.clone(),
+                calls: ECHO_CALLS,
+                plan: CallPlan {
+                    talk: ECHO_TALK,
+                    ..CallPlan::default()
+                },
+                ..CallsConfig::new(provider, CALLS_SOCKET, rand::random())
+            })
+        });
         config.credentials = credentials;
         config.same_port = args.local_port.is_some();
         let mut evidence = survey::run(config, args, common, progress).await?;
@@ -73,6 +98,7 @@ pub(crate) fn run(check: &CheckArgs, common: &Common, progress: &Progress) -> Re
             provider,
             user: user.clone(),
             refresh: args.refresh,
+            device: args.device,
             registers,
             started_at,
             router,

@@ -50,6 +50,7 @@ pub(crate) fn run(args: &DemoArgs, common: &Common, progress: &Progress) -> Resu
         provider: PeerAddr::new(SocketAddr::new(scenario.server().into(), PORT)),
         user: Some(scenario.user.to_owned()),
         refresh: None,
+        device: None,
         registers: true,
         started_at,
         router: None,
@@ -89,7 +90,7 @@ fn in_kernel(scenario: &Scenario, common: &Common, progress: &Progress) -> Resul
         let mut stopper = Stopper::new()?;
         let show = |event: &SurveyEvent| survey::show(progress, event, began.elapsed());
         let stop = stopper.wait(common.timeout);
-        Ok(demo::in_kernel(scenario, rand::random(), show, stop).await?)
+        Ok(Box::pin(demo::in_kernel(scenario, rand::random(), show, stop)).await?)
     })
 }
 

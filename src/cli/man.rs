@@ -3,7 +3,11 @@
 use anyhow::Result;
 use clap::{Arg, Command, CommandFactory};
 use clap_mangen::roff::{Roff, bold, italic, roman};
-use iax2_natcheck::{check::FindingId, config::users};
+use iax2_natcheck::{
+    check::FindingId,
+    config::users,
+    proto::switchboard::{EXTENSIONS, fault::FAULTS},
+};
 
 use crate::cli::{
     args::{Cli, provider},
@@ -65,6 +69,19 @@ fn page() -> String {
         roff.text([italic("What to do:")]);
         roff.text([roman(filled(id.remedy()))]);
     }
+    heading(&mut roff, "EXTENSIONS");
+    paragraphs(&mut roff, CALLS);
+    for (number, meaning) in EXTENSIONS {
+        item(&mut roff, number, &as_sentence(meaning));
+    }
+    heading(&mut roff, "FAULTS");
+    paragraphs(
+        &mut roff,
+        &["What serve does wrong in calls where --fault names it."],
+    );
+    for (name, meaning) in FAULTS {
+        item(&mut roff, name, &as_sentence(meaning));
+    }
     heading(&mut roff, "EXAMPLES");
     for (index, (example, words)) in EXAMPLES.iter().enumerate() {
         if index > 0 {
@@ -91,7 +108,7 @@ fn page() -> String {
 }
 
 /// When the words of the page changed last.
-const DATE: &str = "2026-11-23";
+const DATE: &str = "2026-11-24";
 
 const DESCRIPTION: &[&str] = &[
     "A PBX behind a NAT registers with its IAX2 provider and counts on the NAT to remember it until \
@@ -105,6 +122,16 @@ const DESCRIPTION: &[&str] = &[
      Where the NAT then proves to forget an exchange before 50 s, which is what the 60 s of \
      Asterisk's default make, that is reported as a warning which names this assumption; \
      otherwise the verdict is unknown. --refresh settles it.",
+    "Where nobody outside helps, --method times mappings with the registrar alone. It registers again \
+     and again from ports of its own, which moves the account's binding, and at the end once more \
+     from the first port. drift works with a NAT that draws ports, sibling (with --sibling) with one \
+     that keeps them; qualify gives a lower bound where the registrar sends POKEs; token needs no \
+     secret and finds timers up to 9 s. What is inferred from ports is told as such.",
+    "Some things are done on request only, because they may disturb: --hairpin sends packets to the \
+     own public address, and --port-mapping has the router map a free port by UPnP, NAT-PMP and PCP \
+     and removes each mapping again.",
+    "Advice names settings of Linux unless the box is known: --device names it, by words that the \
+     command devices shows, or --port-mapping hears it from the box. What of a box is not verified is told as such.",
     "On a Linux router, taint looks into the kernel's table of connections for entries that send the \
      PBX's packets with a wrong source: with the private one, with an inner address of the router, \
      with a WAN address that is gone, or with that of another way out. NAT rules are read for the \
@@ -136,6 +163,14 @@ const STATUS: &[(&str, &str)] = &[
 const FINDINGS: &str = "Each finding has a stable name, the facts it rests on, and what to do. The \
                         worst one gives the verdict: critical before warning before unknown.";
 
+const CALLS: &[&str] = &[
+    "What serve does when one of its accounts calls. Every account is let in as the users file says: \
+     with a call token, a challenge, encryption. µ-law and A-law are played and echoed; another format \
+     that the caller asks for is echoed as it comes. Trunk frames are taken where the account says \
+     trunk = true, and sent once the caller sends them.",
+    "A call ends after 4 h; an address may hold 1024 at once, all together 16384.",
+];
+
 const EXAMPLES: &[(&str, &str)] = &[
     (
         "iax2-natcheck check iax.example.net --user alice --secret-file secret \\\n    \
@@ -157,6 +192,14 @@ const EXAMPLES: &[(&str, &str)] = &[
         "Be the reflector, with a second address for mapping tests:",
     ),
     (
+        "iax2-natcheck devices sonicwall tz",
+        "What is known of a box, and where its timers are:",
+    ),
+    (
+        "iax2-natcheck call iax.example.net 600 --user alice --secret-file secret --calls 40",
+        "Find out whether calls fail by chance or by rule:",
+    ),
+    (
         "iax2-natcheck taint --fix",
         "On the router, delete the entries that send the PBX's packets with a wrong source:",
     ),
@@ -167,7 +210,7 @@ const FILES: &[&str] = &[
     "A file with a secret holds nothing else; one newline at its end is dropped. Where others may \
      read it, a warning says so.",
     "The users file of serve is TOML, one table an account. An account without a secret and \
-     without a key says auth = [] and registers unchallenged. Paths are relative to the file.",
+     without a key says auth = [], and registers and calls unchallenged. Paths are relative to the file.",
 ];
 
 const ENVIRONMENT: &[&str] = &[
@@ -275,6 +318,15 @@ fn sentence_case(text: &str) -> String {
     letters
         .next()
         .map(|first| first.to_lowercase().chain(letters).collect())
+        .unwrap_or_default()
+}
+
+/// The first letter large, and a full stop.
+fn as_sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    letters
+        .next()
+        .map(|first| first.to_uppercase().chain(letters).chain(['.']).collect())
         .unwrap_or_default()
 }
 

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use anyhow::{Result, bail};
-use iax2_natcheck::{check::Question, net::resolve::Service};
+use iax2_natcheck::{check::Question, net::resolve::Service, probe::lifetime::unaided::Unaided};
 
 use crate::cli::{
     args::{Common, NatCommand},
@@ -22,29 +22,49 @@ pub(crate) fn run(experiment: &NatCommand, common: &Common, progress: &Progress)
     let (args, command, question) = match experiment {
         NatCommand::Mapping(args) => (args, "nat mapping", Question::Mapping),
         NatCommand::Lifetime(args) => (args, "nat lifetime", Question::Lifetime),
+        NatCommand::Hairpin(args) => (args, "nat hairpin", Question::Hairpin),
     };
     let Some(target) = &args.provider else {
         bail!("{command} needs a provider; give PROVIDER");
     };
-    if args.user.is_some() {
+    let unaided = match question {
+        Question::Lifetime => survey::unaided(args, survey::credentials(args)?.as_ref())?,
+        _ => None,
+    };
+    // A token is had without a registration.
+    let registers = unaided
+        .as_ref()
+        .filter(|plan| plan.method != Some(Unaided::Token))
+        .map(|plan| plan.credentials.clone());
+    if let Some(credentials) = &registers {
+        survey::warn_of_moving(&credentials.user, common, progress);
+    } else if args.user.is_some() && unaided.is_none() {
         let line = format!("Note: {command} registers nothing, so --user is not used.");
         survey::tell(common, progress, &line);
     }
     block_on(async {
         let provider = survey::address(target, Service::IAX2, args.bind).await?;
         let mut config = survey::config(args, provider).await;
-        if question == Question::Mapping {
+        if question != Question::Lifetime {
             config.sweep = None;
         }
+        config.hairpin |= question == Question::Hairpin;
+        let user = unaided.as_ref().map(|plan| plan.credentials.user.clone());
+        if let Some(sweep) = &mut config.sweep {
+            sweep.unaided = unaided;
+        }
+        let is_registering = registers.is_some();
+        config.credentials = registers;
         let evidence = survey::run(config, args, common, progress).await?;
         let subject = Subject {
             command,
             question,
             name: target.to_string(),
             provider,
-            user: None,
+            user,
             refresh: args.refresh,
-            registers: false,
+            device: args.device,
+            registers: is_registering,
             started_at,
             router: None,
         };

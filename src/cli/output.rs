@@ -28,14 +28,23 @@ pub(crate) fn report(report: &Report, common: &Common) -> Result<()> {
         Format::Json => json::render(report),
         Format::Nagios => nagios::render(report),
     };
+    write(&rendered, common)
+}
+
+/// Writes where asked.
+///
+/// # Errors
+///
+/// Where it cannot be written. A reader of stdout that went away is no error.
+pub(crate) fn write(text: &str, common: &Common) -> Result<()> {
     match &common.output {
-        Some(path) => replace(path, rendered.as_bytes()).with_context(|| {
+        Some(path) => replace(path, text.as_bytes()).with_context(|| {
             format!(
                 "{} cannot be written; give --output a file in a directory that you may write to",
                 path.display()
             )
         }),
-        None => print(&rendered),
+        None => print(text),
     }
 }
 

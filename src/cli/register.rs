@@ -47,6 +47,7 @@ pub(crate) fn run(args: &RegisterArgs, common: &Common, progress: &Progress) -> 
             provider,
             user: Some(user),
             refresh: provider_args.refresh,
+            device: provider_args.device,
             registers: true,
             started_at,
             router: None,

@@ -1,13 +1,10 @@
 //! `serve`: a test provider and reflector.
 
+mod journal;
+
 use std::{
-    collections::BTreeMap,
-    fs,
-    net::SocketAddr,
-    ops::ControlFlow,
-    path::Path,
-    pin::pin,
-    time::{Duration, Instant, SystemTime},
+    collections::BTreeMap, fs, net::SocketAddr, ops::ControlFlow, path::Path, pin::pin,
+    time::SystemTime,
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -20,27 +17,27 @@ use iax2_natcheck::{
         stop::Stopper,
         udp::Ground,
     },
-    probe::{
-        provider::{Provider, ProviderConfig},
-        reflector::ReflectorCounts,
-    },
+    probe::provider::{Provider, ProviderConfig},
     proto::{
+        call::Manners,
         contract::SocketKey,
-        endpoint::{self, EndpointConfig, EndpointCounts},
-        registrar::{Refusal, Registrar, RegistrarConfig, RegistrarCounts, RegistrarEvent},
-        reliable::RetryPolicy,
+        endpoint::{self, EndpointConfig},
+        registrar::RegistrarConfig,
+        switchboard::{
+            SwitchboardConfig,
+            fault::{Fault, Faults},
+        },
         token::{TokenKey, Tokens, WallClock},
+        trunk,
     },
     types::PeerAddr,
 };
 
+use self::journal::{PERIOD, Period, farewell};
 use crate::cli::{
     args::{Common, ServeArgs, serve::Profile},
     runtime::block_on,
 };
-
-/// What anybody can make happen as often as he likes is logged in sum, once in this time.
-const PERIOD: Duration = Duration::from_secs(10);
 
 /// Serves until SIGINT, SIGTERM or the time limit.
 ///
@@ -63,16 +60,29 @@ pub(crate) fn run(args: &ServeArgs, common: &Common) -> Result<u8> {
             says: SystemTime::now(),
         };
         let registers = accounts.as_ref().map_or(0, Vec::len);
+        let manners = match args.profile {
+            Profile::Asterisk => Manners::ASTERISK,
+            Profile::Rfc => Manners::RFC,
+        };
+        let faults: Faults = args.fault.iter().copied().collect();
+        let others = others(args, &sockets)?;
+        let tokens = Tokens::for_calls(key.clone(), clock);
         let config = ProviderConfig {
             endpoint: EndpointConfig {
+                switchboard: accounts.clone().map(|accounts| SwitchboardConfig {
+                    accounts,
+                    tokens: tokens.clone(),
+                    manners: faults.bend(manners),
+                    faults,
+                    others,
+                    trunk_mtu: trunk::MTU,
+                    seed: rand::random(),
+                }),
                 registrar: accounts.map(|accounts| RegistrarConfig {
                     accounts,
-                    tokens: Tokens::for_calls(key.clone(), clock),
+                    tokens,
                     clock,
-                    retry: match args.profile {
-                        Profile::Asterisk => RetryPolicy::ASTERISK,
-                        Profile::Rfc => RetryPolicy::RFC,
-                    },
+                    retry: manners.retry,
                     seed: rand::random(),
                 }),
                 profile: match args.profile {
@@ -90,6 +100,9 @@ pub(crate) fn run(args: &ServeArgs, common: &Common) -> Result<u8> {
             tracing::info!("listening on {local}");
         }
         tracing::info!("{registers} accounts, reflector ready");
+        for fault in &args.fault {
+            tracing::warn!("calls go wrong on purpose: --fault {fault}");
+        }
         let mut stop = pin!(stopper.wait(common.timeout));
         let mut period = Period::default();
         loop {
@@ -99,9 +112,8 @@ pub(crate) fn run(args: &ServeArgs, common: &Common) -> Result<u8> {
                     () = tokio::time::sleep(PERIOD) => false,
                 }
             };
-            let refusals = &mut period.refusals;
             let on_event = |event, _| {
-                log(&event, refusals);
+                period.log(&event);
                 ControlFlow::<()>::Continue(())
             };
             let ended = drive(&mut provider, &mut sockets, on_event, pause).await?;
@@ -157,6 +169,26 @@ fn alternates(args: &ServeArgs, sockets: &Sockets) -> Result<BTreeMap<SocketKey,
         .collect())
 }
 
+/// The socket that stands in for each: at the same address where there is one, else at another.
+fn others(args: &ServeArgs, sockets: &Sockets) -> Result<BTreeMap<SocketKey, SocketKey>> {
+    let bound = sockets.bound()?;
+    let others: BTreeMap<_, _> = bound
+        .iter()
+        .filter_map(|(key, local)| {
+            let mut rest = bound.iter().filter(|(other, _)| other != key);
+            let near = rest
+                .clone()
+                .find(|(_, other)| other.get().ip() == local.get().ip());
+            near.or_else(|| rest.next())
+                .map(|(other, _)| (*key, *other))
+        })
+        .collect();
+    if others.is_empty() && args.fault.contains(&Fault::OtherPort) {
+        bail!("--fault other-port needs a second port to answer from; give --bind twice");
+    }
+    Ok(others)
+}
+
 /// The key in a file, or a random one.
 fn token_key(path: Option<&Path>) -> Result<TokenKey> {
     let Some(path) = path else {
@@ -169,159 +201,4 @@ fn token_key(path: Option<&Path>) -> Result<TokenKey> {
         )
     })?;
     TokenKey::from_file(&content).map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))
-}
-
-fn log(event: &RegistrarEvent, refusals: &mut BTreeMap<Refusal, u64>) {
-    match event {
-        RegistrarEvent::Registered {
-            user,
-            peer,
-            moved: true,
-        } => {
-            tracing::info!("{user} registered at {peer}");
-        }
-        RegistrarEvent::Registered {
-            user,
-            peer,
-            moved: false,
-        } => {
-            tracing::debug!("{user} registered again at {peer}");
-        }
-        RegistrarEvent::Released { user } => tracing::info!("{user} gave its registration up"),
-        RegistrarEvent::Expired { user } => tracing::info!("the registration of {user} expired"),
-        RegistrarEvent::Refused { user, peer, why } => {
-            tracing::debug!("refused {user} at {peer}: {why}");
-            *refusals.entry(*why).or_default() += 1;
-        }
-        RegistrarEvent::Reachable { user, round_trip } => {
-            tracing::debug!("{user} answers after {} ms", round_trip.as_millis());
-        }
-        RegistrarEvent::Unreachable { user } => tracing::info!("{user} does not answer"),
-    }
-}
-
-/// What happened since the last summary.
-#[derive(Default)]
-struct Period {
-    refusals: BTreeMap<Refusal, u64>,
-    before: (EndpointCounts, ReflectorCounts, RegistrarCounts),
-}
-
-impl Period {
-    /// A line for the registrar and one for the reflector, where there is something to say; the next
-    /// period begins.
-    fn sum_up(&mut self, provider: &Provider) -> Vec<String> {
-        let (endpoint, reflector) = provider.counts();
-        let registrar = provider
-            .endpoint()
-            .registrar()
-            .map(Registrar::counts)
-            .unwrap_or_default();
-        let refusals = std::mem::take(&mut self.refusals);
-        let (endpoint_before, reflector_before, registrar_before) =
-            std::mem::replace(&mut self.before, (endpoint, reflector, registrar));
-        let registrations: Vec<String> = refusals
-            .iter()
-            .map(|(why, count)| (*count, format!("refused: {why}")))
-            .chain([
-                (
-                    registrar.odd - registrar_before.odd,
-                    "dropped: numbers that no first request has".to_owned(),
-                ),
-                (
-                    registrar.unproven - registrar_before.unproven,
-                    "challenged without a call token".to_owned(),
-                ),
-                (
-                    (registrar.limited + endpoint.limited)
-                        - (registrar_before.limited + endpoint_before.limited),
-                    "not answered, over a rate limit".to_owned(),
-                ),
-            ])
-            .filter(|(count, _)| *count > 0)
-            .map(|(count, what)| format!("{count} {what}"))
-            .collect();
-        let asked = [
-            (reflector.clients - reflector_before.clients, "new clients"),
-            (reflector.hellos - reflector_before.hellos, "greetings"),
-            (reflector.asks - reflector_before.asks, "probes"),
-            (reflector.refused - reflector_before.refused, "refused"),
-            (
-                reflector.limited - reflector_before.limited,
-                "over a rate limit",
-            ),
-        ];
-        let is_idle = asked.iter().all(|(count, _)| *count == 0);
-        let asked = asked.map(|(count, what)| format!("{count} {what}"));
-        let seconds = PERIOD.as_secs();
-        (!registrations.is_empty())
-            .then(|| {
-                format!(
-                    "requests in the last {seconds} s: {}",
-                    registrations.join(", ")
-                )
-            })
-            .into_iter()
-            .chain(
-                (!is_idle)
-                    .then(|| format!("reflector in the last {seconds} s: {}", asked.join(", "))),
-            )
-            .collect()
-    }
-}
-
-fn farewell(provider: &Provider, sockets: &Sockets, began: Instant) {
-    let (endpoint, reflector) = provider.counts();
-    tracing::info!(
-        "stopped after {} s: {} datagrams, {} POKEs, {} probes, {} refused, {} over a rate limit, {} malformed, \
-         {} answers that could not be sent",
-        clock::now().saturating_duration_since(began).as_secs(),
-        endpoint.datagrams + reflector.hellos + reflector.asks,
-        endpoint.pokes,
-        reflector.asks,
-        reflector.refused,
-        endpoint.limited + reflector.limited,
-        endpoint.malformed,
-        sockets.dropped(),
-    );
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_period_is_summed_up_once() {
-        let now = clock::now();
-        let clock = WallClock {
-            at: now,
-            says: SystemTime::UNIX_EPOCH,
-        };
-        let config = ProviderConfig {
-            endpoint: EndpointConfig {
-                registrar: None,
-                profile: endpoint::Profile::Asterisk,
-                seed: [1; 32],
-            },
-            tokens: Tokens::for_probes(TokenKey::new([1; 16]), clock),
-            sockets: BTreeMap::new(),
-            seed: [2; 32],
-        };
-        let provider = Provider::new(config, now);
-        let mut period = Period::default();
-        assert_eq!(period.sum_up(&provider), [""; 0], "nothing happened");
-        for _ in 0..1000 {
-            let refused = RegistrarEvent::Refused {
-                user: "mallory".to_owned(),
-                peer: PeerAddr::new(([192, 0, 2, 1], 4569).into()),
-                why: Refusal::Credentials,
-            };
-            log(&refused, &mut period.refusals);
-        }
-        assert_eq!(
-            period.sum_up(&provider),
-            ["requests in the last 10 s: 1000 refused: wrong secret, or no such account"]
-        );
-        assert_eq!(period.sum_up(&provider), [""; 0], "that was before");
-    }
 }

@@ -10,20 +10,21 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use iax2_natcheck::{
-    check::{self, Context, Question},
+    check::{self, Context, Question, devices::Device},
     net::{
         NetError, clock,
         drive::{Ended, drive},
-        open_files,
+        open_files, port_mapping,
         resolve::{Dns, Service, Target, resolve},
         sockets::Sockets,
         stop::Stopper,
         udp::{Ground, any_towards},
     },
-    os::host,
+    os::{gateway, host},
     probe::{
         evidence::Evidence,
-        survey::{Survey, SurveyConfig, SurveyEvent, SweepPlan},
+        lifetime::unaided::SIBLINGS,
+        survey::{Survey, SurveyConfig, SurveyEvent, SweepPlan, UnaidedPlan},
     },
     proto::auth::{Credentials, RsaKey},
     report::{
@@ -35,7 +36,7 @@ use iax2_natcheck::{
 };
 
 use crate::cli::{
-    args::{Common, ProviderArgs},
+    args::{Common, Method, ProviderArgs},
     output,
     progress::Progress,
     secret, taint,
@@ -55,6 +56,8 @@ pub(crate) struct Subject {
     pub(crate) user: Option<String>,
     /// The refresh to judge with.
     pub(crate) refresh: Option<Duration>,
+    /// The box in front of the PBX, as the user names it.
+    pub(crate) device: Option<&'static Device>,
     /// A registration was meant to be made.
     pub(crate) registers: bool,
     /// When the command began.
@@ -63,13 +66,17 @@ pub(crate) struct Subject {
     pub(crate) router: Option<Looked>,
 }
 
-/// Where the packets of a survey leave from.
+/// Where the packets of a survey leave from, and what is asked of the router there.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Origin {
     /// The address; any that fits unless given.
     pub(crate) bind: Option<IpAddr>,
     /// The port of the first socket; any free one unless given.
     pub(crate) port: Option<u16>,
+    /// A second address of this host in the same LAN.
+    pub(crate) sibling: Option<IpAddr>,
+    /// Whether the router is asked to map a port.
+    pub(crate) port_mapping: bool,
 }
 
 impl From<&ProviderArgs> for Origin {
@@ -77,6 +84,8 @@ impl From<&ProviderArgs> for Origin {
         Self {
             bind: args.bind,
             port: args.local_port,
+            sibling: args.sibling,
+            port_mapping: args.port_mapping,
         }
     }
 }
@@ -148,6 +157,31 @@ pub(crate) fn credentials(args: &ProviderArgs) -> Result<Option<Credentials>> {
     }))
 }
 
+/// How the options want mappings timed with the registrar alone, as the account of `credentials`.
+///
+/// # Errors
+///
+/// Where an option is missing.
+pub(crate) fn unaided(
+    args: &ProviderArgs,
+    credentials: Option<&Credentials>,
+) -> Result<Option<UnaidedPlan>> {
+    let (Some(method), Some(credentials)) = (args.method, credentials) else {
+        return Ok(None);
+    };
+    if method == Method::Sibling && args.sibling.is_none() {
+        bail!(
+            "--method sibling needs a second address of this host in the same LAN; add one, such as with \
+             `ip address add`, and give --sibling ADDRESS"
+        );
+    }
+    Ok(Some(UnaidedPlan {
+        method: method.unaided(),
+        sibling: args.sibling.is_some(),
+        credentials: credentials.clone(),
+    }))
+}
+
 /// The survey that the options ask for; the command takes out what it does not want.
 pub(crate) async fn config(args: &ProviderArgs, provider: PeerAddr) -> SurveyConfig {
     let bind = Some(args.bind.unwrap_or(provider.get().ip()));
@@ -171,6 +205,7 @@ pub(crate) async fn config(args: &ProviderArgs, provider: PeerAddr) -> SurveyCon
         stun,
         refresh: args.refresh.unwrap_or(Duration::from_secs(60)),
         assumed_refresh: args.refresh,
+        hairpin: args.hairpin,
         sweep: Some(SweepPlan {
             longest: args.max_lifetime,
             budget: usize::try_from(args.sockets).unwrap_or(usize::MAX),
@@ -187,11 +222,27 @@ pub(crate) async fn config(args: &ProviderArgs, provider: PeerAddr) -> SurveyCon
 ///
 /// Where no socket can be opened.
 pub(crate) async fn run(
-    mut config: SurveyConfig,
+    config: SurveyConfig,
     origin: impl Into<Origin>,
     common: &Common,
     progress: &Progress,
 ) -> Result<Evidence> {
+    let (evidence, _) = run_with(config, origin, common, progress, |_| {}).await?;
+    Ok(evidence)
+}
+
+/// The same, with each event shown to `tell`; gives what was recorded of a call, too.
+///
+/// # Errors
+///
+/// Where no socket can be opened.
+pub(crate) async fn run_with(
+    mut config: SurveyConfig,
+    origin: impl Into<Origin>,
+    common: &Common,
+    progress: &Progress,
+    tell: impl Fn(&SurveyEvent),
+) -> Result<(Evidence, Option<Vec<i16>>)> {
     let provider = config.provider;
     let origin = origin.into();
     if let Some(sweep) = &mut config.sweep {
@@ -202,15 +253,19 @@ pub(crate) async fn run(
         let ip = origin.bind.unwrap_or_else(|| any_towards(provider).ip());
         sockets = sockets.with_first(SocketAddr::new(ip, port))?;
     }
+    if let Some(ip) = origin.sibling {
+        sockets = sockets.with_siblings(ip, SIBLINGS);
+    }
     let mut stopper = Stopper::new()?;
     let mut survey = Survey::new(config, clock::now());
     let began = clock::now();
     show(progress, &SurveyEvent::Reached, began.elapsed());
-    let ended = drive(
+    let driving = drive(
         &mut survey,
         &mut sockets,
         |event, now| {
             show(progress, &event, now.saturating_duration_since(began));
+            tell(&event);
             if event == SurveyEvent::Finished {
                 ControlFlow::Break(())
             } else {
@@ -218,11 +273,25 @@ pub(crate) async fn run(
             }
         },
         stopper.wait(common.timeout),
-    )
-    .await?;
+    );
+    // What this makes it has to remove, so that it ends by itself.
+    let looking = async {
+        if !origin.port_mapping {
+            return None;
+        }
+        let look = port_mapping::look(gateway::default_gateway(), rand::random());
+        Some(Box::pin(look).await)
+    };
+    let (ended, port_mapping) = tokio::join!(driving, looking);
+    let ended = ended?;
     if !matches!(ended, Ended::Event(())) {
-        // The reflector is told, in the one turn that this takes.
+        // The reflector is told, in the one turn that this takes; a binding that was moved takes longer.
         survey.stop(clock::now());
+        let patience = if survey.is_finished() {
+            Duration::ZERO
+        } else {
+            RESTORING
+        };
         drive(
             &mut survey,
             &mut sockets,
@@ -230,12 +299,20 @@ pub(crate) async fn run(
                 SurveyEvent::Finished => ControlFlow::Break(()),
                 _ => ControlFlow::Continue(()),
             },
-            std::future::ready(()),
+            tokio::time::sleep(patience),
         )
         .await?;
     }
-    Ok(survey.evidence())
+    let recording = survey.recording().map(<[i16]>::to_vec);
+    let evidence = Evidence {
+        port_mapping,
+        ..survey.evidence()
+    };
+    Ok((evidence, recording))
 }
+
+/// How long a survey that was stopped may take to move the account's binding back.
+const RESTORING: Duration = Duration::from_secs(3);
 
 /// As many mappings at once as the limit of open files lets this process have, at most `budget`. Retries
 /// on fresh ports may need as many sockets again.
@@ -272,7 +349,11 @@ pub(crate) fn show(progress: &Progress, event: &SurveyEvent, elapsed: Duration) 
         SurveyEvent::Reached | SurveyEvent::Mapped | SurveyEvent::Registration(_) => {
             progress.set("asking the provider", elapsed, None);
         }
-        SurveyEvent::SweepBegun | SurveyEvent::Edge { .. } | SurveyEvent::Finished => {}
+        SurveyEvent::Calls(_) => progress.set("calling", elapsed, None),
+        SurveyEvent::CalledBack
+        | SurveyEvent::SweepBegun
+        | SurveyEvent::Edge { .. }
+        | SurveyEvent::Finished => {}
     }
 }
 
@@ -292,6 +373,7 @@ pub(crate) fn report(
         provider: subject.provider,
         credentials: subject.registers,
         refresh: subject.refresh,
+        device: subject.device,
     };
     let mut judgement = check::judge(evidence, &context);
     if let Some(looked) = &subject.router {
@@ -302,6 +384,7 @@ pub(crate) fn report(
         .registration
         .as_ref()
         .and_then(|registration| registration.local)
+        .or_else(|| evidence.calls.as_ref()?.local)
         .or_else(|| Some(evidence.mapping.as_ref()?.observations.first()?.local));
     let frame = Frame {
         command: subject.command.to_owned(),

@@ -187,6 +187,7 @@ fn provider(
                     retry: RetryPolicy::QUICK,
                     seed,
                 }),
+                switchboard: None,
                 profile: Profile::Asterisk,
                 seed,
             },

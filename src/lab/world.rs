@@ -161,6 +161,16 @@ impl World {
         }
     }
 
+    /// Gives a client a second address: the socket of the key `distance` above another's has it, and the
+    /// same port where that other one is open.
+    pub fn siblings<M: Machine>(&mut self, client: &Station<M>, ip: IpAddr, distance: u32) {
+        if let Some(Role::Client { siblings, .. }) =
+            self.hosts.get_mut(client.index).map(|host| &mut host.role)
+        {
+            *siblings = Some((ip, distance));
+        }
+    }
+
     /// Lets a client have this many sockets and no more; from then on its host refuses to send
     /// ([`Unreachable::NoSocket`]).
     pub fn limit_sockets<M: Machine>(&mut self, client: &Station<M>, limit: usize) {

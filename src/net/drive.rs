@@ -2,8 +2,9 @@
 //! [`contract`](crate::proto::contract).
 //!
 //! A turn begins when a socket, the machine's deadline or the caller's stop wakes the loop. The
-//! clock is read once a turn. What one turn does is bounded, so that a flood on one socket delays
-//! neither the other sockets nor the deadline nor the stop by more than one batch.
+//! clock is read then, and for each datagram. What one turn does is bounded, so that a flood on one
+//! socket delays neither the other sockets nor the deadline nor the stop by more than one batch. Datagrams
+//! come and go many at a time, see [`batch`](super::batch).
 
 use std::{
     future::Future,
@@ -16,7 +17,9 @@ use std::{
 
 use crate::{
     net::{
-        NetError, clock,
+        NetError,
+        batch::{self, BATCH, Inbox},
+        clock,
         sockets::Sockets,
         udp::{Refusal, Socket, send_cause},
     },
@@ -25,12 +28,12 @@ use crate::{
     wire::{iax2::show::Show, stun},
 };
 
-/// Datagrams and ICMP errors taken from one socket in a turn.
-const BATCH: usize = 64;
+/// ICMP errors taken from one socket in a turn, which takes as many datagrams.
+const ERRORS: usize = BATCH;
+/// Datagrams that wait to leave together, at most.
+const QUEUE: usize = 256;
 /// Datagrams and events taken from the machine before the other sides get their chance.
 const DRAIN: usize = 256;
-/// The largest UDP payload there is.
-const LARGEST: usize = 65_535;
 /// How often, and how far apart, a full send buffer is tried again before the datagram is dropped.
 const RETRIES: usize = 20;
 const RETRY: Duration = Duration::from_millis(1);
@@ -68,8 +71,10 @@ pub async fn drive<M: Machine, B, S>(
         sockets,
         on_event,
         now: clock::now(),
+        queue: Vec::new(),
+        holds: false,
     };
-    let mut buffer = vec![0; LARGEST];
+    let mut inbox = Inbox::new();
     let mut stop = pin!(stop);
     let mut timer = pin!(tokio::time::sleep(Duration::ZERO));
     let mut armed = None;
@@ -99,7 +104,7 @@ pub async fn drive<M: Machine, B, S>(
             }
             (key, socket) = turn.sockets.ready() => {
                 turn.now = clock::now();
-                if let ControlFlow::Break(result) = turn.receive(key, &socket, &mut buffer).await {
+                if let ControlFlow::Break(result) = turn.receive(key, &socket, &mut inbox).await {
                     return Ok(Ended::Event(result));
                 }
             }
@@ -137,6 +142,10 @@ struct Turn<'a, M, F> {
     sockets: &'a mut Sockets,
     on_event: F,
     now: Instant,
+    /// What is to leave, in order.
+    queue: Vec<Transmit>,
+    /// More may join the queue before it leaves.
+    holds: bool,
 }
 
 impl<M: Machine, B, F: FnMut(M::Event, Instant) -> ControlFlow<B>> Turn<'_, M, F> {
@@ -146,16 +155,67 @@ impl<M: Machine, B, F: FnMut(M::Event, Instant) -> ControlFlow<B>> Turn<'_, M, F
             let transmit = self.machine.poll_transmit();
             let event = self.machine.poll_event();
             if transmit.is_none() && event.is_none() {
-                return ControlFlow::Continue(Drained::All);
+                if self.holds || self.queue.is_empty() {
+                    return ControlFlow::Continue(Drained::All);
+                }
+                // What the host says to them may be news to the machine.
+                self.flush().await;
+                continue;
             }
-            if let Some(transmit) = transmit {
-                self.send(&transmit).await;
+            self.queue.extend(transmit);
+            if self.queue.len() >= QUEUE {
+                self.flush().await;
             }
-            if let Some(event) = event {
-                (self.on_event)(event, self.now)?;
+            if let Some(event) = event
+                && let ControlFlow::Break(result) = (self.on_event)(event, self.now)
+            {
+                // What was to leave beside it leaves: the last event may come with the last farewells.
+                for transmit in std::iter::from_fn(|| self.machine.poll_transmit()).take(DRAIN) {
+                    self.queue.push(transmit);
+                }
+                self.flush().await;
+                return ControlFlow::Break(result);
             }
         }
+        self.flush().await;
         ControlFlow::Continue(Drained::Some)
+    }
+
+    /// Sends what waits, runs of equal datagrams by one system call each.
+    async fn flush(&mut self) {
+        let queue = std::mem::take(&mut self.queue);
+        let mut rest = queue.as_slice();
+        while !rest.is_empty() {
+            let (run, others) = rest.split_at(batch::run_length(rest));
+            rest = others;
+            if run.len() == 1 || !self.send_run(run) {
+                for transmit in run {
+                    self.send(transmit).await;
+                }
+            }
+        }
+        // The room is kept for the next ones; what the host said meanwhile may have asked for more.
+        let asked = std::mem::replace(&mut self.queue, queue);
+        self.queue.clear();
+        self.queue.extend(asked);
+    }
+
+    /// Whether the whole run left by one system call. A host or a path that does not take that gets them one by
+    /// one.
+    fn send_run(&mut self, run: &[Transmit]) -> bool {
+        // What a client sends is measured packet by packet: on its way through a host a run is one, and may be
+        // lost as one.
+        if !self.sockets.are_a_servers() {
+            return false;
+        }
+        let socket = run.first().and_then(|first| self.sockets.get(first.socket));
+        let sent = socket.is_some_and(|socket| socket.send_run(run).is_ok());
+        if sent && tracing::enabled!(tracing::Level::DEBUG) {
+            for transmit in run {
+                tracing::debug!("→ {} {}", transmit.peer, shown(&transmit.payload));
+            }
+        }
+        sent
     }
 
     /// Gives the machine what one socket has, at most [`BATCH`] datagrams and as many errors.
@@ -163,31 +223,16 @@ impl<M: Machine, B, F: FnMut(M::Event, Instant) -> ControlFlow<B>> Turn<'_, M, F
         &mut self,
         key: SocketKey,
         socket: &Socket,
-        buffer: &mut [u8],
+        inbox: &mut Inbox,
     ) -> ControlFlow<B> {
-        for _ in 0..BATCH {
-            match socket.receive(buffer) {
-                Ok((length, source)) => {
-                    let payload = buffer.get(..length).unwrap_or_default();
-                    if tracing::enabled!(tracing::Level::DEBUG) {
-                        tracing::debug!("← {source} {}", shown(payload));
-                    }
-                    let input = Input::Datagram {
-                        socket: key,
-                        source: PeerAddr::new(source),
-                        payload,
-                    };
-                    self.machine.handle_input(input, self.now);
-                    if let Drained::Some = self.drain().await? {
-                        return ControlFlow::Continue(());
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                // An ICMP error, which the error queue tells in full.
-                Err(_) => {}
-            }
+        // What fails is an ICMP error, which the error queue tells in full; or nothing is there.
+        if socket.receive(inbox).is_ok() {
+            self.holds = true;
+            let taken = self.take(key, inbox).await;
+            self.holds = false;
+            taken?;
         }
-        for _ in 0..BATCH {
+        for _ in 0..ERRORS {
             let Some(refusal) = socket.refusal() else {
                 break;
             };
@@ -195,6 +240,28 @@ impl<M: Machine, B, F: FnMut(M::Event, Instant) -> ControlFlow<B>> Turn<'_, M, F
             if let Drained::Some = self.drain().await? {
                 break;
             }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Gives the machine each datagram that came.
+    async fn take(&mut self, key: SocketKey, inbox: &Inbox) -> ControlFlow<B> {
+        let mut index = 0;
+        while let Some((payload, source)) = inbox.get(index) {
+            index += 1;
+            if tracing::enabled!(tracing::Level::DEBUG) {
+                tracing::debug!("← {source} {}", shown(payload));
+            }
+            // Frames that answer each other arrive in one turn, and their order shows in the time.
+            self.now = clock::now();
+            let input = Input::Datagram {
+                socket: key,
+                source: PeerAddr::new(source),
+                payload,
+            };
+            self.machine.handle_input(input, self.now);
+            // A machine that has more to say is heard out before the next datagram: none is lost.
+            while let Drained::Some = self.drain().await? {}
         }
         ControlFlow::Continue(())
     }

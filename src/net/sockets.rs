@@ -30,6 +30,8 @@ pub struct Sockets {
     ground: Ground,
     bind: Option<IpAddr>,
     on_demand: bool,
+    /// The sockets of these keys and above have another address; see [`Sockets::with_siblings`].
+    siblings: Option<(IpAddr, u32)>,
     /// Bound, not yet watched: the reactor is known only once the machine is driven.
     bound: BTreeMap<SocketKey, StdSocket>,
     open: BTreeMap<SocketKey, Arc<Socket>>,
@@ -48,6 +50,7 @@ impl Sockets {
             ground,
             bind,
             on_demand: true,
+            siblings: None,
             bound: BTreeMap::new(),
             open: BTreeMap::new(),
             waiting: FuturesUnordered::new(),
@@ -64,6 +67,14 @@ impl Sockets {
     pub fn with_first(mut self, local: SocketAddr) -> Result<Self, NetError> {
         self.bound.insert(FIRST, self.ground.open(local)?);
         Ok(self)
+    }
+
+    /// Gives a client a second address: the socket of the key `distance` above another's is bound to `ip`
+    /// and, where that other one is open, to the same port.
+    #[must_use]
+    pub const fn with_siblings(mut self, ip: IpAddr, distance: u32) -> Self {
+        self.siblings = Some((ip, distance));
+        self
     }
 
     /// A server's sockets: the first of `locals` gets key 0, the next key 1, and so on. No other is
@@ -94,6 +105,11 @@ impl Sockets {
             .iter()
             .map(|(key, socket)| Ok((*key, LocalAddr::new(local(socket)?))))
             .collect()
+    }
+
+    /// Whether these are a server's.
+    pub(super) const fn are_a_servers(&self) -> bool {
+        !self.on_demand
     }
 
     /// How many datagrams were given up because the host's send buffer stayed full.
@@ -130,6 +146,16 @@ impl Sockets {
         let mut wanted = any_towards(peer);
         if let Some(ip) = self.bind {
             wanted.set_ip(ip);
+        }
+        if let Some((ip, distance)) = self.siblings {
+            if let Some(elder) = key.0.checked_sub(distance) {
+                wanted.set_ip(ip);
+                let elder = self.open.get(&SocketKey(elder));
+                wanted.set_port(elder.and_then(|elder| elder.port()).unwrap_or(0));
+            } else if wanted.ip().is_unspecified() {
+                // A socket on every address would hold the port of its sibling too.
+                wanted.set_ip(self.ground.local_towards(wanted, peer).get().ip());
+            }
         }
         if !self.on_demand {
             let source = io::Error::other("a server opens no further sockets");
@@ -200,4 +226,24 @@ fn local(socket: &StdSocket) -> Result<SocketAddr, NetError> {
         what: "read the address of a UDP socket",
         source,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_sibling_has_its_address_and_the_port_of_the_other() {
+        let second: IpAddr = "127.0.0.2".parse().unwrap();
+        let peer = PeerAddr::new("127.0.0.1:4569".parse().unwrap());
+        let mut sockets = Sockets::client(Ground::host(), None).with_siblings(second, 1000);
+        let (_, own) = sockets.open(SocketKey(16), peer).unwrap();
+        let (_, sibling) = sockets.open(SocketKey(1016), peer).unwrap();
+        assert_eq!(own.get().ip().to_string(), "127.0.0.1");
+        assert_eq!(sibling.get(), SocketAddr::new(second, own.get().port()));
+        // Alone, it has any free port.
+        let (_, alone) = sockets.open(SocketKey(1017), peer).unwrap();
+        assert_eq!(alone.get().ip(), second);
+        assert_ne!(alone.get().port(), sibling.get().port());
+    }
 }

@@ -24,8 +24,12 @@ use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, Type};
 use tokio::{io::Interest, net::UdpSocket};
 
 use crate::{
-    net::{NetError, port_owner::port_owner},
-    proto::contract::Unreachable,
+    net::{
+        NetError,
+        batch::{self, Inbox},
+        port_owner::port_owner,
+    },
+    proto::contract::{Transmit, Unreachable},
     types::{LocalAddr, PeerAddr},
 };
 
@@ -154,6 +158,11 @@ impl Socket {
         UdpSocket::from_std(socket).map(Self)
     }
 
+    /// The port that it is bound to.
+    pub(super) fn port(&self) -> Option<u16> {
+        self.0.local_addr().ok().map(|local| local.port())
+    }
+
     /// Waits until a datagram or an error is there.
     pub(super) async fn ready(&self) -> io::Result<()> {
         self.0
@@ -162,10 +171,17 @@ impl Socket {
             .map(drop)
     }
 
-    /// Takes a datagram that is there, else fails with `WouldBlock`; another error stands for an
-    /// ICMP error, which [`Socket::refusal`] tells.
-    pub(super) fn receive(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        self.0.try_recv_from(buffer)
+    /// Takes the datagrams that are there, some at least, else fails with `WouldBlock`; another error stands
+    /// for an ICMP error, which [`Socket::refusal`] tells.
+    pub(super) fn receive(&self, inbox: &mut Inbox) -> io::Result<usize> {
+        let fill = || Ok(inbox.fill(self.0.as_raw_fd())?);
+        self.0.try_io(Interest::READABLE, fill)
+    }
+
+    /// Sends datagrams to one peer that are equally long, by one system call; where the host does not do that,
+    /// none is sent.
+    pub(super) fn send_run(&self, run: &[Transmit]) -> io::Result<()> {
+        Ok(batch::send_run(self.0.as_raw_fd(), run)?)
     }
 
     /// Sends one datagram now.
@@ -245,7 +261,7 @@ impl Socket {
     }
 }
 
-fn socket_address(storage: &SockaddrStorage) -> Option<SocketAddr> {
+pub(super) fn socket_address(storage: &SockaddrStorage) -> Option<SocketAddr> {
     let v4 = || {
         storage
             .as_sockaddr_in()

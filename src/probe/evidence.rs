@@ -1,10 +1,10 @@
 //! What the experiments found: facts, each with what it rests on, and no verdict. "Not known" is
 //! `None`.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use crate::{
-    probe::behaviour::Shape,
+    probe::{behaviour::Shape, callback::CallbackEvidence, calls::evidence::CallsEvidence},
     proto::contract::Unreachable,
     types::{LocalAddr, MappedAddr, PeerAddr},
 };
@@ -27,6 +27,14 @@ pub struct Evidence {
     pub mapping: Option<MappingEvidence>,
     /// How long idle mappings live.
     pub lifetime: Option<LifetimeEvidence>,
+    /// Whether hosts behind the NAT reach each other by their public addresses.
+    pub hairpin: Option<HairpinEvidence>,
+    /// The protocols by which a host asks its router to map a port.
+    pub port_mapping: Option<PortMappingEvidence>,
+    /// Test calls.
+    pub calls: Option<CallsEvidence>,
+    /// A call to the registered socket, late in the interval of registrations.
+    pub callback: Option<CallbackEvidence>,
     /// The survey was stopped before its end (by the user, or by the time limit).
     pub interrupted: bool,
 }
@@ -171,6 +179,78 @@ pub enum MappingSource {
     Registrar,
 }
 
+/// Packets from this host to its own public address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HairpinEvidence {
+    /// One came back in; `None`: none was sent, for want of a public address to send to.
+    pub supported: Option<bool>,
+    /// It came from the public address of its sender (RFC 4787 REQ-9a).
+    pub external_source: Option<bool>,
+    /// Whether there is a NAT at all: without one there is nothing to test.
+    pub translated: Option<bool>,
+    /// Packets sent.
+    pub sent: u32,
+    /// Packets that came back in until that was enough.
+    pub received: u32,
+}
+
+/// Which port mapping protocols the router speaks, and what came of a mapping made for the test.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PortMappingEvidence {
+    /// The router that was asked; `None`: this host has no default route.
+    pub gateway: Option<IpAddr>,
+    /// `UPnP` IGD.
+    pub upnp: Mapper,
+    /// NAT-PMP.
+    pub nat_pmp: Mapper,
+    /// PCP.
+    pub pcp: Mapper,
+    /// What the router says of itself over `UPnP`.
+    pub device: Option<String>,
+}
+
+/// One port mapping protocol.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Mapper {
+    /// The router speaks it.
+    pub answered: bool,
+    /// The public address that it tells.
+    pub external: Option<IpAddr>,
+    /// A mapping was made for the test, and whether it was removed again.
+    pub mapping: Option<Removal>,
+    /// Why an order was refused.
+    pub refused: Option<String>,
+}
+
+/// What became of a mapping that was made for the test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Removal {
+    /// The router says that it is gone.
+    Removed,
+    /// The router did not say so; the mapping ends by itself within minutes.
+    NotConfirmed,
+}
+
+impl PortMappingEvidence {
+    /// The protocols with their names in the report.
+    #[must_use]
+    pub fn mappers(&self) -> [(&'static str, &Mapper); 3] {
+        [
+            ("upnp", &self.upnp),
+            ("nat_pmp", &self.nat_pmp),
+            ("pcp", &self.pcp),
+        ]
+    }
+
+    /// The public address, where all protocols that tell one tell the same.
+    #[must_use]
+    pub fn external(&self) -> Option<IpAddr> {
+        let mut told = self.mappers().into_iter().filter_map(|(_, it)| it.external);
+        let first = told.next()?;
+        told.all(|other| other == first).then_some(first)
+    }
+}
+
 /// How the lifetimes were measured (the `lifetime.method` of the report).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LifetimeMethod {
@@ -178,6 +258,14 @@ pub enum LifetimeMethod {
     Reflector,
     /// An RFC 5780 STUN server answered to RESPONSE-PORT after each delay.
     Stun,
+    /// The port that the registrar saw from the same socket changed.
+    Drift,
+    /// The port that the registrar saw from a second LAN address became the first one's.
+    Sibling,
+    /// The registrar's own POKEs arrived.
+    Qualify,
+    /// The registrar still took a call token.
+    Token,
 }
 
 impl LifetimeMethod {
@@ -187,8 +275,50 @@ impl LifetimeMethod {
         match self {
             Self::Reflector => "reflector",
             Self::Stun => "stun",
+            Self::Drift => "drift",
+            Self::Sibling => "sibling",
+            Self::Qualify => "qualify",
+            Self::Token => "token",
         }
     }
+
+    /// How sure its edges are, in the word of the report: packets came through the mapping itself; its end
+    /// was inferred from the ports that the NAT gives; or the mapping lived so long at least.
+    #[must_use]
+    pub const fn confidence(self) -> &'static str {
+        match self {
+            Self::Reflector | Self::Stun => "direct",
+            Self::Drift | Self::Sibling | Self::Token => "inferred",
+            Self::Qualify => "lower-bound",
+        }
+    }
+}
+
+/// Why a method found nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Inapplicable {
+    /// The NAT keeps the port, so that a mapping that is made anew looks like one that lived.
+    PortKept,
+    /// There is no NAT: no port can tell.
+    NotTranslated,
+    /// The NAT does not keep the port, so that nobody can be seen to be given it.
+    PortChanged,
+    /// The NAT does not keep the port of the second address, or shows it with another public one.
+    SiblingMoved,
+    /// The registrar does not tell which address it sees.
+    NoApparentAddress,
+    /// The registrar did not take the registrations.
+    NotRegistered,
+    /// The registrar asks for no call token.
+    NoToken,
+    /// Packets that nobody asked for came on the mappings, or this host was too busy.
+    Disturbed,
+    /// The port never changed: the mapping outlived all idle times, or the NAT gives the same port again.
+    NoChange,
+    /// The port changed however short the idle time was.
+    NeverAlive,
+    /// The registrar sent no POKE.
+    Silent,
 }
 
 /// Lifetimes of idle mappings.
@@ -210,6 +340,8 @@ pub struct LifetimeEvidence {
     pub refused: Refusals,
     /// The longest idle time tried.
     pub longest: Duration,
+    /// Why the method found nothing, where it does not fit the NAT or the registrar.
+    pub inapplicable: Option<Inapplicable>,
 }
 
 /// Requests that the answerer refused, by its reason.

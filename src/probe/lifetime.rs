@@ -17,6 +17,7 @@ mod opening;
 mod passes;
 mod question;
 mod reply;
+pub mod unaided;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -279,6 +280,7 @@ impl Lifetime {
             controls: (self.controls.sent, self.controls.received),
             refused: self.refused,
             longest: self.config.longest,
+            inapplicable: None,
         })
     }
 

@@ -7,8 +7,8 @@ use crate::{
     probe::reflector::{Reflector, ReflectorCounts},
     proto::{
         contract::{Input, Machine, SocketKey, Transmit, earlier},
-        endpoint::{Endpoint, EndpointConfig, EndpointCounts},
-        registrar::{Arrival, RegistrarEvent},
+        door::Arrival,
+        endpoint::{Endpoint, EndpointConfig, EndpointCounts, EndpointEvent},
         token::Tokens,
     },
     types::PeerAddr,
@@ -59,26 +59,31 @@ impl Provider {
 }
 
 impl Machine for Provider {
-    type Event = RegistrarEvent;
+    type Event = EndpointEvent;
 
     fn handle_input(&mut self, input: Input<'_>, now: Instant) {
-        if let Input::Datagram {
+        let Input::Datagram {
             socket,
             source,
             payload,
         } = input
-            && let Ok(Frame::Full(frame)) = Frame::decode(payload)
-        {
-            let arrival = Arrival {
-                socket,
-                peer: source,
-                length: payload.len(),
-            };
-            if self.reflector.handle_frame(&frame, arrival, now) {
-                return;
-            }
+        else {
+            return;
+        };
+        let arrival = Arrival {
+            socket,
+            peer: source,
+            length: payload.len(),
+        };
+        if self.endpoint.handle_live(payload, arrival, now) {
+            return;
         }
-        self.endpoint.handle_input(input, now);
+        if let Ok(Frame::Full(frame)) = Frame::decode(payload)
+            && self.reflector.handle_frame(&frame, arrival, now)
+        {
+            return;
+        }
+        self.endpoint.handle_other(payload, arrival, now);
     }
 
     fn handle_timeout(&mut self, now: Instant) {
@@ -92,7 +97,7 @@ impl Machine for Provider {
             .or_else(|| self.reflector.poll_transmit())
     }
 
-    fn poll_event(&mut self) -> Option<RegistrarEvent> {
+    fn poll_event(&mut self) -> Option<EndpointEvent> {
         self.endpoint.poll_event()
     }
 

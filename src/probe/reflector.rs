@@ -18,7 +18,7 @@ use crate::{
     proto::{
         admission::{Rate, RateLimit, source_prefix},
         contract::{SocketKey, Transmit, earlier},
-        registrar::Arrival,
+        door::Arrival,
         stateless,
         token::Tokens,
     },

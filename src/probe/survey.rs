@@ -6,8 +6,12 @@
 //! registration is renewed as a PBX would, from its own socket and in its own rhythm, so that a mapping
 //! that changes within a refresh shows in what the registrar sees.
 
+mod calls;
 mod config;
+mod lifetimes;
+mod machine;
 mod record;
+mod sweep;
 
 use std::{
     collections::VecDeque,
@@ -16,22 +20,24 @@ use std::{
 
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
-pub use self::config::{SurveyConfig, SurveyEvent, SweepPlan};
-use self::record::Record;
+pub use self::config::{SurveyConfig, SurveyEvent, SweepPlan, UnaidedPlan};
+use self::{calls::note_registered, record::Record, sweep::Sweep};
 use crate::{
     probe::{
+        callback::Callback,
+        calls::Calls,
         evidence::{
             Evidence, MappingEvidence, MappingObservation, MappingSource, RegistrationState,
         },
-        lifetime::{Answerer, Lifetime, LifetimeConfig, LifetimeEvent},
+        hairpin::{Hairpin, HairpinConfig},
         mapping::{Mapping, MappingConfig},
         reach::{Reach, ReachConfig},
     },
     proto::{
-        contract::{Input, Machine, SocketKey, Transmit, earlier},
+        contract::{Input, Machine as _, SocketKey, Transmit},
         registration::{Outcome, Registration, RegistrationConfig, RegistrationEvent},
     },
-    types::PeerAddr,
+    types::{LocalAddr, PeerAddr},
 };
 
 /// The machine.
@@ -47,9 +53,16 @@ pub struct Survey {
     mapping: Option<Mapping>,
     /// What the reflector sees of the socket of the registration.
     registered_mapping: Option<Mapping>,
-    lifetime: Option<Lifetime>,
+    hairpin: Option<Hairpin>,
+    lifetime: Option<Sweep>,
+    calls: Option<Calls>,
+    callback: Option<Callback>,
+    /// What the socket of the calls is bound to, once it is open.
+    calls_local: Option<(SocketKey, LocalAddr)>,
     record: Option<Record>,
     renew: Option<Instant>,
+    /// A measurement has moved the account's binding, and it was not yet moved back.
+    owes_binding: bool,
     retries: u8,
     tick: Option<Instant>,
     stopped: bool,
@@ -62,7 +75,7 @@ pub struct Survey {
 enum Stage {
     /// Registration and mapping; POKEs begin here too.
     First,
-    /// Lifetimes, and renewals of the registration.
+    /// Lifetimes, calls, and renewals of the registration.
     Sweep,
     /// Nothing more is sent.
     Over,
@@ -74,6 +87,10 @@ const REACH_SOCKET: SocketKey = SocketKey(1);
 const REFLECTOR_REACH_SOCKET: SocketKey = SocketKey(2);
 const MAPPING_SOCKET: SocketKey = SocketKey(3);
 const CONTROL_SOCKET: SocketKey = SocketKey(4);
+/// The socket of the test calls, where the registration has the first one.
+pub const CALLS_SOCKET: SocketKey = SocketKey(5);
+const CALLBACK_SOCKET: SocketKey = SocketKey(6);
+const HAIRPIN_SOCKETS: [SocketKey; 2] = [SocketKey(7), SocketKey(8)];
 const FIRST_LIFETIME_SOCKET: u32 = 16;
 /// How often the mapping is looked at again: more often than any NAT known forgets one.
 const MAPPING_AGAIN: Duration = Duration::from_secs(4);
@@ -97,9 +114,14 @@ impl Survey {
             registration: None,
             mapping: None,
             registered_mapping: None,
+            hairpin: None,
             lifetime: None,
+            calls: None,
+            callback: None,
+            calls_local: None,
             record: None,
             renew: None,
+            owes_binding: false,
             retries: 0,
             tick: None,
             stopped: false,
@@ -119,7 +141,8 @@ impl Survey {
         self.stage == Stage::Over
     }
 
-    /// Ends the survey early: what was found stays. A reflector is told to send nothing more.
+    /// Ends the survey early: what was found stays. A reflector is told to send nothing more. Where the
+    /// account's binding was moved, the survey goes on until it is moved back.
     pub fn stop(&mut self, now: Instant) {
         if self.stage == Stage::Over {
             return;
@@ -131,7 +154,15 @@ impl Survey {
                 self.outbox.push_back(transmit);
             }
         }
-        self.finish();
+        if let Some(calls) = &mut self.calls {
+            calls.stop(now);
+        }
+        self.drain_calls();
+        if self.owes_binding {
+            self.drain(now);
+        } else {
+            self.finish();
+        }
     }
 
     /// What was found so far.
@@ -170,7 +201,11 @@ impl Survey {
             registration: self.record.as_ref().map(|record| record.evidence().clone()),
             asterisk: None,
             mapping: self.mapping_evidence(),
-            lifetime: self.lifetime.as_ref().and_then(Lifetime::evidence),
+            lifetime: self.lifetime.as_ref().and_then(Sweep::evidence),
+            hairpin: self.hairpin.as_ref().map(|hairpin| *hairpin.evidence()),
+            port_mapping: None,
+            calls: self.calls.as_ref().map(Calls::evidence),
+            callback: self.callback.as_ref().map(|it| it.evidence().clone()),
             interrupted: self.stopped || self.stage != Stage::Over,
         }
     }
@@ -193,6 +228,7 @@ impl Survey {
             let config = ReachConfig::within(peer, REGISTRATION_SOCKET, seed);
             self.same_port = Some(Reach::new(config, now));
         }
+        self.begin_callback();
         if self.config.credentials.is_some() {
             self.register(now);
         }
@@ -210,6 +246,19 @@ impl Survey {
                 seed: self.rng.random(),
             };
             self.mapping = Some(Mapping::new(config, now));
+        }
+        self.begin_hairpin(now);
+    }
+
+    fn begin_hairpin(&mut self, now: Instant) {
+        if self.config.hairpin {
+            let config = HairpinConfig {
+                sockets: HAIRPIN_SOCKETS,
+                reflectors: self.reflectors(),
+                stun: self.config.stun.clone(),
+                seed: self.rng.random(),
+            };
+            self.hairpin = Some(Hairpin::new(&config, now));
         }
     }
 
@@ -332,17 +381,13 @@ impl Survey {
                 self.events.push_back(SurveyEvent::Mapped);
             }
         }
-        if let Some(lifetime) = &mut self.lifetime {
-            while let Some(transmit) = lifetime.poll_transmit() {
+        if let Some(hairpin) = &mut self.hairpin {
+            while let Some(transmit) = hairpin.poll_transmit() {
                 self.outbox.push_back(transmit);
             }
-            while let Some(event) = lifetime.poll_event() {
-                if let LifetimeEvent::Edge { shape, alive, dead } = event {
-                    self.events
-                        .push_back(SurveyEvent::Edge { shape, alive, dead });
-                }
-            }
+            while hairpin.poll_event().is_some() {}
         }
+        self.drain_sweep();
         self.advance(now);
     }
 
@@ -359,6 +404,7 @@ impl Survey {
                 && let Some(renew) = record.note(&event, now)
             {
                 self.renew = Some(renew);
+                note_registered(self.callback.as_mut(), renew, now);
             }
             if matches!(event, RegistrationEvent::Ended(Outcome::TimedOut { .. })) {
                 again = self.retries < RETRIES && self.is_lossy() && !self.is_registered();
@@ -391,13 +437,18 @@ impl Survey {
         if self.stage == Stage::First && self.is_first_stage_done() {
             self.stage = Stage::Sweep;
             self.begin_sweep(now);
+            self.begin_calls(now);
         }
-        let swept = self.lifetime.as_ref().is_none_or(Lifetime::is_finished);
-        let reached = self
-            .reaches()
-            .chain(&self.same_port)
-            .all(Reach::is_finished);
-        if self.stage == Stage::Sweep && swept && reached && self.registration_is_over() {
+        self.drain_calls();
+        let swept = self.lifetime.as_ref().is_none_or(Sweep::is_finished);
+        if self.stage == Stage::Sweep && swept {
+            self.restore_binding(now);
+        }
+        let done = self.stopped
+            || (self.all_reached()
+                && self.hairpin.as_ref().is_none_or(Hairpin::is_finished)
+                && self.calls_are_over());
+        if self.stage == Stage::Sweep && swept && done && self.registration_is_over() {
             self.finish();
         }
     }
@@ -414,6 +465,12 @@ impl Survey {
             .flatten()
             .all(Mapping::is_settled)
             && self.registration_is_over()
+    }
+
+    fn all_reached(&self) -> bool {
+        self.reaches()
+            .chain(&self.same_port)
+            .all(Reach::is_finished)
     }
 
     fn all_reaches(&mut self) -> impl Iterator<Item = &mut Reach> {
@@ -437,158 +494,8 @@ impl Survey {
             .any(|reach| !reach.is_finished() || reach.evidence().received < reach.evidence().sent)
     }
 
-    fn begin_sweep(&mut self, now: Instant) {
-        let (Some(mapping), Some(plan)) = (&self.mapping, self.config.sweep.clone()) else {
-            return;
-        };
-        let answerer = match (mapping.reflector(), mapping.stun_alternate()) {
-            (Some(found), _) => Answerer::Reflector(found.peer),
-            (None, Some((server, _))) => Answerer::Stun(server),
-            (None, None) => return,
-        };
-        let config = LifetimeConfig {
-            answerer,
-            control: CONTROL_SOCKET,
-            first_socket: FIRST_LIFETIME_SOCKET,
-            shapes: plan.shapes,
-            longest: plan.longest,
-            budget: plan.budget,
-            lossy: self.may_lose(),
-            seed: self.rng.random(),
-        };
-        self.events.push_back(SurveyEvent::SweepBegun);
-        let mut lifetime = Lifetime::new(config, now);
-        while let Some(transmit) = lifetime.poll_transmit() {
-            self.outbox.push_back(transmit);
-        }
-        self.lifetime = Some(lifetime);
-        self.tick = Some(now + TICK);
-    }
-
     fn finish(&mut self) {
         self.stage = Stage::Over;
         self.events.push_back(SurveyEvent::Finished);
-    }
-}
-
-impl Machine for Survey {
-    type Event = SurveyEvent;
-
-    fn handle_input(&mut self, input: Input<'_>, now: Instant) {
-        if self.stage == Stage::Over {
-            return;
-        }
-        let socket = match input {
-            Input::Opened { socket, .. }
-            | Input::Datagram { socket, .. }
-            | Input::Unreachable { socket, .. } => socket,
-        };
-        match socket {
-            REGISTRATION_SOCKET => {
-                if let (Input::Opened { local, .. }, Some(record)) = (input, &mut self.record) {
-                    record.note_local(local);
-                }
-                if let Some(reach) = &mut self.same_port {
-                    reach.handle_input(input, now);
-                }
-                if let Some(registration) = &mut self.registration {
-                    registration.handle_input(input, now);
-                }
-                for mapping in [&mut self.mapping, &mut self.registered_mapping]
-                    .into_iter()
-                    .flatten()
-                {
-                    mapping.handle_input(input, now);
-                }
-            }
-            REACH_SOCKET => {
-                if let Some(reach) = &mut self.reach {
-                    reach.handle_input(input, now);
-                }
-            }
-            REFLECTOR_REACH_SOCKET => {
-                if let Some(reach) = &mut self.reflector_reach {
-                    reach.handle_input(input, now);
-                }
-            }
-            MAPPING_SOCKET => {
-                if let Some(mapping) = &mut self.mapping {
-                    mapping.handle_input(input, now);
-                }
-            }
-            _ => {
-                if let Some(lifetime) = &mut self.lifetime {
-                    lifetime.handle_input(input, now);
-                }
-            }
-        }
-        self.drain(now);
-    }
-
-    fn handle_timeout(&mut self, now: Instant) {
-        if self.stage == Stage::Over {
-            return;
-        }
-        for reach in self.all_reaches() {
-            reach.handle_timeout(now);
-        }
-        if let Some(registration) = &mut self.registration {
-            registration.handle_timeout(now);
-        }
-        for mapping in [&mut self.mapping, &mut self.registered_mapping]
-            .into_iter()
-            .flatten()
-        {
-            mapping.handle_timeout(now);
-        }
-        if let Some(lifetime) = &mut self.lifetime {
-            lifetime.handle_timeout(now);
-        }
-        if let (Some(due), Some(lifetime)) = (self.tick, &self.lifetime)
-            && due <= now
-        {
-            self.tick = (!lifetime.is_finished()).then_some(now + TICK);
-            self.events
-                .push_back(SurveyEvent::Progress(lifetime.progress(now)));
-        }
-        if self.stage == Stage::Sweep && self.renew.is_some_and(|due| due <= now) {
-            self.register(now);
-        }
-        self.drain(now);
-    }
-
-    fn poll_transmit(&mut self) -> Option<Transmit> {
-        self.outbox.pop_front()
-    }
-
-    fn poll_event(&mut self) -> Option<SurveyEvent> {
-        self.events.pop_front()
-    }
-
-    fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        if self.stage == Stage::Over {
-            return None;
-        }
-        let renew = self
-            .renew
-            .filter(|_| self.stage == Stage::Sweep)
-            .map(|due| (due, "renew the registration"));
-        [
-            self.reach.as_ref().and_then(Reach::poll_timeout),
-            self.reflector_reach.as_ref().and_then(Reach::poll_timeout),
-            self.same_port.as_ref().and_then(Reach::poll_timeout),
-            self.registration
-                .as_ref()
-                .and_then(Registration::poll_timeout),
-            self.mapping.as_ref().and_then(Mapping::poll_timeout),
-            self.registered_mapping
-                .as_ref()
-                .and_then(Mapping::poll_timeout),
-            self.lifetime.as_ref().and_then(Lifetime::poll_timeout),
-            renew,
-            self.tick.map(|due| (due, "tell how far the sweep is")),
-        ]
-        .into_iter()
-        .fold(None, earlier)
     }
 }

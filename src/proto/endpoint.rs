@@ -8,9 +8,11 @@ use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use crate::{
     proto::{
         admission::{Rate, RateLimit},
-        contract::{Input, Machine, Transmit},
-        registrar::{Arrival, Registrar, RegistrarConfig, RegistrarEvent},
+        contract::{Input, Machine, Transmit, earlier},
+        door::Arrival,
+        registrar::{Registrar, RegistrarConfig, RegistrarEvent},
         stateless,
+        switchboard::{Switchboard, SwitchboardConfig, SwitchboardEvent},
     },
     wire::iax2::{
         command::Command,
@@ -32,6 +34,8 @@ pub enum Profile {
 pub struct EndpointConfig {
     /// The registrar behind the door; `None`: POKE alone is answered.
     pub registrar: Option<RegistrarConfig>,
+    /// The switchboard behind the door; `None`: calls are not answered.
+    pub switchboard: Option<SwitchboardConfig>,
     /// Manners.
     pub profile: Profile,
     /// Seed of hash keys.
@@ -53,10 +57,20 @@ pub struct EndpointCounts {
     pub limited: u64,
 }
 
+/// What happened at a server.
+#[derive(Clone, Debug, PartialEq)]
+pub enum EndpointEvent {
+    /// At its registrar.
+    Registrar(RegistrarEvent),
+    /// At its switchboard.
+    Switchboard(SwitchboardEvent),
+}
+
 /// A server's front door.
 #[derive(Debug)]
 pub struct Endpoint {
     registrar: Option<Registrar>,
+    switchboard: Option<Switchboard>,
     profile: Profile,
     pokes: RateLimit,
     counts: EndpointCounts,
@@ -72,6 +86,9 @@ impl Endpoint {
             registrar: config
                 .registrar
                 .map(|registrar| Registrar::new(registrar, now)),
+            switchboard: config
+                .switchboard
+                .map(|switchboard| Switchboard::new(switchboard, now)),
             profile: config.profile,
             pokes: RateLimit::new(
                 Rate::per_second(50),
@@ -90,13 +107,67 @@ impl Endpoint {
         self.registrar.as_ref()
     }
 
+    /// The switchboard, where there is one.
+    #[must_use]
+    pub const fn switchboard(&self) -> Option<&Switchboard> {
+        self.switchboard.as_ref()
+    }
+
     /// What was done so far.
     #[must_use]
     pub const fn counts(&self) -> EndpointCounts {
         self.counts
     }
 
-    fn handle_full(&mut self, frame: &FullFrame<'_>, arrival: Arrival, now: Instant) {
+    /// Takes a datagram of a call under way; false where it is none. Nothing else may read it before: an
+    /// encrypted frame looks like anything.
+    pub fn handle_live(&mut self, datagram: &[u8], arrival: Arrival, now: Instant) -> bool {
+        let taken = self
+            .switchboard
+            .as_mut()
+            .is_some_and(|switchboard| switchboard.handle_live(datagram, arrival, now));
+        if taken {
+            self.counts.datagrams += 1;
+            self.look_up(now);
+        }
+        taken
+    }
+
+    /// Takes a datagram that belongs to no call under way.
+    pub fn handle_other(&mut self, datagram: &[u8], arrival: Arrival, now: Instant) {
+        self.counts.datagrams += 1;
+        match Frame::decode(datagram) {
+            Ok(Frame::Full(frame)) => self.handle_full(&frame, datagram, arrival, now),
+            Ok(Frame::Mini(_) | Frame::Video(_) | Frame::Trunk(_)) => self.counts.strays += 1,
+            // Four zero octets keep a mapping open; nobody answers them.
+            Ok(Frame::Meta(_)) => {}
+            Err(_) => self.counts.malformed += 1,
+        }
+    }
+
+    /// Tells the switchboard where accounts are that it wants to ring.
+    fn look_up(&mut self, now: Instant) {
+        let Some(switchboard) = &mut self.switchboard else {
+            return;
+        };
+        while let Some((line, user)) = switchboard.poll_lookup() {
+            let binding = self
+                .registrar
+                .as_ref()
+                .and_then(|registrar| registrar.binding(user))
+                .filter(|binding| binding.proven);
+            let place = binding.map(|binding| (binding.socket, binding.peer));
+            switchboard.ring(line, place, now);
+        }
+    }
+
+    fn handle_full(
+        &mut self,
+        frame: &FullFrame<'_>,
+        datagram: &[u8],
+        arrival: Arrival,
+        now: Instant,
+    ) {
         // A POKE is answered whatever its destination number, as by Asterisk.
         if frame.command() == Some(Command::Poke) {
             if self.admit(arrival, now) {
@@ -105,10 +176,13 @@ impl Endpoint {
             }
             return;
         }
-        let taken = self
-            .registrar
-            .as_mut()
-            .is_some_and(|registrar| registrar.handle_frame(frame, arrival, now));
+        let taken =
+            self.registrar
+                .as_mut()
+                .is_some_and(|registrar| registrar.handle_frame(frame, arrival, now))
+                || self.switchboard.as_mut().is_some_and(|switchboard| {
+                    switchboard.handle_first(frame, datagram, arrival, now)
+                });
         if taken {
             return;
         }
@@ -140,7 +214,7 @@ impl Endpoint {
 }
 
 impl Machine for Endpoint {
-    type Event = RegistrarEvent;
+    type Event = EndpointEvent;
 
     fn handle_input(&mut self, input: Input<'_>, now: Instant) {
         let Input::Datagram {
@@ -151,38 +225,50 @@ impl Machine for Endpoint {
         else {
             return;
         };
-        self.counts.datagrams += 1;
         let arrival = Arrival {
             socket,
             peer: source,
             length: payload.len(),
         };
-        match Frame::decode(payload) {
-            Ok(Frame::Full(frame)) => self.handle_full(&frame, arrival, now),
-            Ok(Frame::Mini(_) | Frame::Video(_) | Frame::Trunk(_)) => self.counts.strays += 1,
-            // Four zero octets keep a mapping open; nobody answers them.
-            Ok(Frame::Meta(_)) => {}
-            Err(_) => self.counts.malformed += 1,
+        if self.handle_live(payload, arrival, now) {
+            return;
         }
+        self.handle_other(payload, arrival, now);
     }
 
     fn handle_timeout(&mut self, now: Instant) {
         if let Some(registrar) = &mut self.registrar {
             registrar.handle_timeout(now);
         }
+        if let Some(switchboard) = &mut self.switchboard {
+            switchboard.handle_timeout(now);
+            self.look_up(now);
+        }
     }
 
     fn poll_transmit(&mut self) -> Option<Transmit> {
-        self.outbox
-            .pop_front()
+        let calls = self.switchboard.as_mut();
+        calls
+            .and_then(Switchboard::poll_transmit)
             .or_else(|| self.registrar.as_mut().and_then(Registrar::poll_transmit))
+            .or_else(|| self.outbox.pop_front())
     }
 
-    fn poll_event(&mut self) -> Option<RegistrarEvent> {
-        self.registrar.as_mut().and_then(Registrar::poll_event)
+    fn poll_event(&mut self) -> Option<EndpointEvent> {
+        let registrar = self.registrar.as_mut().and_then(Registrar::poll_event);
+        registrar.map(EndpointEvent::Registrar).or_else(|| {
+            let switchboard = self.switchboard.as_mut();
+            let event = switchboard.and_then(Switchboard::poll_event);
+            event.map(EndpointEvent::Switchboard)
+        })
     }
 
     fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        self.registrar.as_ref().and_then(Registrar::poll_timeout)
+        earlier(
+            self.registrar.as_ref().and_then(Registrar::poll_timeout),
+            self.switchboard
+                .as_ref()
+                .and_then(Switchboard::poll_timeout),
+        )
     }
 }

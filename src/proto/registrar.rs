@@ -10,14 +10,11 @@
 
 mod binding;
 mod dialogue;
-mod door;
 mod event;
-mod numbers;
-mod proof;
+mod first;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    net::IpAddr,
     time::{Duration, Instant},
 };
 
@@ -25,29 +22,30 @@ use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
 pub use self::{
     binding::Binding,
-    event::{Refusal, RegistrarCounts, RegistrarEvent},
+    event::{RegistrarCounts, RegistrarEvent},
 };
 use self::{
     binding::{Bindings, Poke},
     dialogue::{Dialogue, Stage},
-    numbers::Resting,
-    proof::Guesses,
 };
 use crate::{
     proto::{
         account::Account,
-        admission::{Rate, RateLimit, source_prefix},
-        contract::{SocketKey, Transmit, earlier},
+        auth::Method,
+        contract::{Transmit, earlier},
+        door::{Arrival, Capacity, Door, Refusal},
+        numbers::Key,
+        proof::{Claim, Examiner},
         registration::random_call_number,
         reliable::{Receipt, RetryPolicy},
         token::{Tokens, WallClock},
     },
-    types::{CallNumber, MappedAddr, PeerAddr, SeqNo},
+    types::{CallNumber, MappedAddr, SeqNo},
     wire::iax2::{
         cause::Cause,
         command::{Command, FrameType},
         frame::FullFrame,
-        ie::IeWriter,
+        ie::{IeWriter, Ies},
         ie_value::{DateTime, Ie, Text, write_sockaddr},
     },
 };
@@ -67,20 +65,6 @@ pub struct RegistrarConfig {
     pub seed: [u8; 32],
 }
 
-/// A datagram about to be answered: where it came in, and from whom.
-#[derive(Clone, Copy, Debug)]
-pub struct Arrival {
-    /// The socket it came in on.
-    pub socket: SocketKey,
-    /// Who sent it.
-    pub peer: PeerAddr,
-    /// Its length in octets.
-    pub length: usize,
-}
-
-/// Names a dialogue: call numbers of ours are unique for each remote address.
-type Key = (PeerAddr, CallNumber);
-
 /// The registrar.
 #[derive(Debug)]
 pub struct Registrar {
@@ -91,22 +75,24 @@ pub struct Registrar {
     /// Our call number by theirs, to know a repeated first request.
     by_remote: BTreeMap<Key, CallNumber>,
     deadlines: BTreeSet<(Instant, Key)>,
-    /// How many dialogues a source has.
-    per_address: BTreeMap<IpAddr, usize>,
-    /// Dialogues that no token proved, the oldest first.
-    unproven: VecDeque<Key>,
-    resting: Resting,
+    door: Door,
+    examiner: Examiner,
     bindings: Bindings,
-    token_answers: RateLimit,
-    unproven_answers: RateLimit,
-    guesses: Guesses,
-    counts: RegistrarCounts,
+    /// First requests with numbers that none has.
+    odd: u64,
     outbox: VecDeque<Transmit>,
     events: VecDeque<RegistrarEvent>,
 }
 
 /// A binding is kept for so long after its refresh has passed (as Asterisk).
 const GRACE: Duration = Duration::from_secs(10);
+/// Dialogues at once.
+const CAPACITY: Capacity = Capacity {
+    each: 1024,
+    all: 65_536,
+    unproven: 64,
+};
+
 impl Registrar {
     /// A registrar without bindings.
     #[must_use]
@@ -118,13 +104,12 @@ impl Registrar {
             .enumerate()
             .map(|(index, account)| (account.name.clone(), index))
             .collect();
-        let few = Rate::per_second(10);
-        let unproven_answers = RateLimit::new(few, Rate::per_second(1_000), rng.random(), now);
-        let guesses = Guesses::new(&mut rng, now);
-        let token_answers = RateLimit::new(
-            Rate::per_second(5_000),
-            Rate::per_second(100_000),
-            rng.random(),
+        let examiner = Examiner::new(&mut rng, now);
+        let door = Door::new(
+            config.tokens.clone(),
+            Command::RegRej,
+            CAPACITY,
+            StdRng::from_seed(rng.random()),
             now,
         );
         Self {
@@ -134,14 +119,10 @@ impl Registrar {
             dialogues: BTreeMap::new(),
             by_remote: BTreeMap::new(),
             deadlines: BTreeSet::new(),
-            per_address: BTreeMap::new(),
-            unproven: VecDeque::new(),
-            resting: Resting::default(),
+            door,
+            examiner,
             bindings: Bindings::default(),
-            token_answers,
-            unproven_answers,
-            guesses,
-            counts: RegistrarCounts::default(),
+            odd: 0,
             outbox: VecDeque::new(),
             events: VecDeque::new(),
         }
@@ -162,7 +143,12 @@ impl Registrar {
     /// What was done so far, beyond the events.
     #[must_use]
     pub const fn counts(&self) -> RegistrarCounts {
-        self.counts
+        let door = self.door.counts();
+        RegistrarCounts {
+            odd: self.odd,
+            unproven: door.unproven,
+            limited: door.limited,
+        }
     }
 
     /// Takes REGREQ, REGREL, or any frame of a dialogue of ours; false where it belongs to none.
@@ -176,12 +162,12 @@ impl Registrar {
         }
         // Numbers below 2 are no dialogue's, and the first frame of a dialogue is number 0.
         if frame.source.get() < 2 || frame.oseqno != SeqNo::ZERO {
-            self.counts.odd += 1;
+            self.odd += 1;
             return true;
         }
         match self.by_remote.get(&(arrival.peer, frame.source)) {
             Some(&local) => self.handle_repeated(frame, (arrival.peer, local), arrival, now),
-            None if frame.iseqno != SeqNo::ZERO => self.counts.odd += 1,
+            None if frame.iseqno != SeqNo::ZERO => self.odd += 1,
             None => self.handle_first(frame, arrival, now),
         }
         true
@@ -203,7 +189,7 @@ impl Registrar {
                 self.after_dialogue(key, now);
             }
         }
-        self.resting.wake(now);
+        self.door.handle_timeout(now);
         self.expire_and_qualify(now);
     }
 
@@ -233,7 +219,7 @@ impl Registrar {
             .dialogues
             .get(&key)
             .is_some_and(|dialogue| dialogue.proven);
-        if proven || self.admit_unproven(arrival, now) {
+        if proven || self.door.admit_unproven(arrival, now) {
             self.handle_dialogue(frame, key, now);
         }
     }
@@ -305,6 +291,28 @@ impl Registrar {
         }
     }
 
+    /// Whether the elements answer the dialogue's challenge.
+    fn examine(&mut self, elements: Ies<'_>, key: Key, now: Instant) -> Result<(), Refusal> {
+        let Some(dialogue) = self.dialogues.get_mut(&key) else {
+            return Err(Refusal::Credentials);
+        };
+        let claim = Claim {
+            peer: key.0,
+            user: &dialogue.user,
+            account: dialogue
+                .account
+                .and_then(|index| self.config.accounts.get(index)),
+            challenge: &dialogue.challenge,
+        };
+        let method = self.examiner.examine(claim, elements, now)?;
+        // Who answers a challenge has received it.
+        if method != Method::Plaintext && !dialogue.proven {
+            dialogue.proven = true;
+            self.door.prove(key);
+        }
+        Ok(())
+    }
+
     fn grant(&mut self, key: Key, now: Instant) {
         let Some(dialogue) = self.dialogues.get_mut(&key) else {
             return;
@@ -340,16 +348,21 @@ impl Registrar {
             let moved = known.is_none();
             let binding = known.map_or_else(
                 || {
-                    let qualify = account.qualify.filter(|_| dialogue.proven);
-                    let mut binding = Binding::new(peer, dialogue.socket, expires, qualify);
+                    let socket = dialogue.socket;
+                    let (proven, qualify) = (dialogue.proven, account.qualify);
+                    let mut binding = Binding::new(peer, socket, expires, proven, qualify);
                     // A client sees the first POKE before its REGACK, as from Asterisk.
-                    if qualify.is_some() {
+                    if binding.qualify.is_some() {
                         let poke = Poke::new(random_call_number(&mut self.rng), now);
                         self.outbox.push_back(binding.begin(poke));
                     }
                     binding
                 },
-                |binding| Binding { expires, ..binding },
+                |binding| Binding {
+                    expires,
+                    proven: binding.proven || dialogue.proven,
+                    ..binding
+                },
             );
             self.bindings.put(index, binding);
             self.events.push_back(RegistrarEvent::Registered {
@@ -413,16 +426,6 @@ impl Registrar {
             self.deadlines.remove(&(armed, key));
         }
         self.by_remote.remove(&(key.0, dialogue.remote));
-        if !dialogue.proven {
-            self.unproven.retain(|unproven| *unproven != key);
-        }
-        let address = source_prefix(key.0.get().ip());
-        if let Some(count) = self.per_address.get_mut(&address) {
-            *count -= 1;
-            if *count == 0 {
-                self.per_address.remove(&address);
-            }
-        }
-        self.resting.lay_down(key, now);
+        self.door.leave(key, dialogue.proven, now);
     }
 }

@@ -10,12 +10,12 @@ use crate::{
     types::{CallNumber, SeqNo, Timestamp},
     wire::iax2::{
         command::{Command, FrameType},
-        frame::{Frame, FullFrame, Subclass},
+        frame::{Frame, FullFrame, Kind, Subclass},
     },
 };
 
 /// When a frame that is not acknowledged is sent again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RetryPolicy {
     /// The first interval; never shorter than twice the measured round trip.
     pub first: Duration,
@@ -67,14 +67,9 @@ pub enum Receipt {
     Invalid,
 }
 
-/// A frame was sent as often as the policy allows and never acknowledged.
+/// A frame was sent as often as the policy allows and never acknowledged: the oldest such frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct GaveUp {
-    /// The type of the oldest such frame.
-    pub frame_type: FrameType,
-    /// Its subclass.
-    pub subclass: Subclass,
-}
+pub struct GaveUp(pub Kind);
 
 /// The state of one dialogue's two streams.
 #[derive(Clone, Debug)]
@@ -91,6 +86,7 @@ pub struct Reliable {
     asked: Option<(SeqNo, Instant)>,
     resent: Option<Instant>,
     answered: bool,
+    retransmissions: u32,
     /// Never more than one datagram for one that came.
     quiet: bool,
     outbox: VecDeque<Vec<u8>>,
@@ -100,8 +96,7 @@ pub struct Reliable {
 struct Pending {
     oseqno: SeqNo,
     timestamp: Timestamp,
-    frame_type: FrameType,
-    subclass: Subclass,
+    kind: Kind,
     payload: Vec<u8>,
     first_sent: Instant,
     due: Instant,
@@ -136,6 +131,7 @@ impl Reliable {
             asked: None,
             resent: None,
             answered: false,
+            retransmissions: 0,
             quiet: false,
             outbox: VecDeque::new(),
         }
@@ -155,6 +151,12 @@ impl Reliable {
             quiet: true,
             ..Self::new(local, policy, now)
         }
+    }
+
+    /// The source is proven after all: from now on what it does not acknowledge is sent again.
+    pub fn trust(&mut self, policy: RetryPolicy) {
+        self.policy = policy;
+        self.quiet = false;
     }
 
     /// The call number of this side.
@@ -190,16 +192,61 @@ impl Reliable {
         payload: Vec<u8>,
         now: Instant,
     ) -> Timestamp {
-        let clock = Timestamp::from_elapsed(now.saturating_duration_since(self.born));
+        let timestamp = self.next_timestamp(now);
+        let kind = Kind {
+            frame_type,
+            subclass: subclass.into(),
+        };
+        let frame = Pending::new(kind, payload, timestamp, now);
+        self.push(frame, Duration::ZERO, now);
+        timestamp
+    }
+
+    /// The same, but sent again no sooner than after `patience`.
+    pub fn send_patiently(
+        &mut self,
+        command: Command,
+        payload: Vec<u8>,
+        patience: Duration,
+        now: Instant,
+    ) -> Timestamp {
+        let timestamp = self.next_timestamp(now);
+        let frame = Pending::new(Kind::iax(command), payload, timestamp, now);
+        self.push(frame, patience, now);
+        timestamp
+    }
+
+    /// Sends a numbered frame of media, whose timestamp is the media's (RFC 5456 §8.1.1).
+    pub fn send_media(&mut self, kind: Kind, payload: Vec<u8>, timestamp: Timestamp, now: Instant) {
+        let frame = Pending::new(kind, payload, timestamp, now);
+        self.push(frame, Duration::ZERO, now);
+    }
+
+    /// This side's clock at `now`.
+    #[must_use]
+    pub fn clock(&self, now: Instant) -> Timestamp {
+        Timestamp::from_elapsed(now.saturating_duration_since(self.born))
+    }
+
+    /// The oldest frame that was sent and not acknowledged yet.
+    #[must_use]
+    pub fn oldest_pending(&self) -> Option<Kind> {
+        self.pending.front().map(|pending| pending.kind)
+    }
+
+    /// How many frames were sent again, because no acknowledgement came or because the peer asked.
+    #[must_use]
+    pub const fn retransmissions(&self) -> u32 {
+        self.retransmissions
+    }
+
+    fn next_timestamp(&mut self, now: Instant) -> Timestamp {
+        let clock = self.clock(now);
         let timestamp = match self.last_timestamp {
             Some(last) if !last.is_before(clock) => last.plus(TIMESTAMP_STEP),
             _ => clock,
         };
         self.last_timestamp = Some(timestamp);
-        self.push(
-            Pending::new(frame_type, subclass.into(), payload, timestamp, now),
-            now,
-        );
         timestamp
     }
 
@@ -218,9 +265,9 @@ impl Reliable {
         }
         let echo = Pending {
             echo: true,
-            ..Pending::new(FrameType::Iax, command.into(), payload, timestamp, now)
+            ..Pending::new(Kind::iax(command), payload, timestamp, now)
         };
-        self.push(echo, now);
+        self.push(echo, Duration::ZERO, now);
     }
 
     /// Forgets everything said so far, for the request that repeats with a call token: sequence numbers
@@ -294,10 +341,7 @@ impl Reliable {
                 continue;
             }
             if pending.sent >= self.policy.transmissions {
-                let gave_up = GaveUp {
-                    frame_type: pending.frame_type,
-                    subclass: pending.subclass,
-                };
+                let gave_up = GaveUp(pending.kind);
                 self.pending.clear();
                 return Err(gave_up);
             }
@@ -323,7 +367,7 @@ impl Reliable {
             .min()
     }
 
-    fn push(&mut self, frame: Pending, now: Instant) {
+    fn push(&mut self, frame: Pending, patience: Duration, now: Instant) {
         if self.pending.len() >= MAX_OUTSTANDING {
             if let Some(oldest) = self.pending.front_mut() {
                 oldest.due = now;
@@ -335,7 +379,8 @@ impl Reliable {
             .policy
             .first
             .max(self.round_trip.unwrap_or_default() * 2)
-            .min(self.policy.cap.max(self.policy.first));
+            .min(self.policy.cap.max(self.policy.first))
+            .max(patience);
         self.pending.push_back(Pending {
             oseqno: self.oseqno,
             due: now + interval,
@@ -351,6 +396,7 @@ impl Reliable {
         let Some(pending) = self.pending.get(index) else {
             return;
         };
+        self.retransmissions += u32::from(retransmission);
         let frame = FullFrame {
             source: self.local,
             destination: self.remote,
@@ -358,8 +404,8 @@ impl Reliable {
             timestamp: pending.timestamp,
             oseqno: pending.oseqno,
             iseqno: self.iseqno,
-            frame_type: pending.frame_type,
-            subclass: pending.subclass,
+            frame_type: pending.kind.frame_type,
+            subclass: pending.kind.subclass,
             payload: &pending.payload,
         };
         self.outbox.push_back(Frame::Full(frame).to_vec());
@@ -436,18 +482,11 @@ impl Reliable {
 
 impl Pending {
     /// A frame that is about to be sent, without its place in the stream.
-    fn new(
-        frame_type: FrameType,
-        subclass: Subclass,
-        payload: Vec<u8>,
-        timestamp: Timestamp,
-        now: Instant,
-    ) -> Self {
+    fn new(kind: Kind, payload: Vec<u8>, timestamp: Timestamp, now: Instant) -> Self {
         Self {
             oseqno: SeqNo::ZERO,
             timestamp,
-            frame_type,
-            subclass,
+            kind,
             payload,
             first_sent: now,
             due: now,

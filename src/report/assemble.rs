@@ -1,8 +1,12 @@
 //! Evidence and judgement become a report.
 
+mod calls;
 mod taint;
 
-use std::time::{Duration, SystemTime};
+use std::{
+    net::SocketAddr,
+    time::{Duration, SystemTime},
+};
 
 use crate::{
     check::{self, Judgement},
@@ -10,18 +14,24 @@ use crate::{
         behaviour::Shape,
         evidence::{
             AsteriskEvidence, Evidence, LifetimeEvidence, MappingEvidence, MappingSource,
-            ReachEvidence, RegistrationEvidence, RegistrationState, ShapeLifetime,
+            PortMappingEvidence, ReachEvidence, RegistrationEvidence, RegistrationState, Removal,
+            ShapeLifetime,
         },
     },
     report::model::{
-        Asterisk, Controls, Edge, Finding, Gone, Host, Lifetime, Mapping, Measurements, Number,
-        Observation, Provider, Reachability, Reachable, Registration, Report, SCHEMA_VERSION,
-        Severity, Spread, Taint, Time, Tool, Unknown, Verdict,
+        Asterisk, Controls, Device, Edge, Finding, Gone, Hairpin, Host, Lifetime, Mapper, Mapping,
+        Measurements, Number, Observation, PortMapping, Provider, Reachability, Reachable,
+        Registration, Report, SCHEMA_VERSION, Severity, Spread, Taint, Time, Tool, Unknown,
+        Verdict,
     },
     types::{MappedAddr, PeerAddr},
 };
 
 pub use taint::{Looked, taint};
+
+/// Octets of the headers around a UDP payload.
+const IPV4_AND_UDP: u32 = 28;
+const IPV6_AND_UDP: u32 = 48;
 
 /// What a report says besides evidence and judgement.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,9 +51,17 @@ pub struct Frame {
 /// Writes down what was found and what it means.
 #[must_use]
 pub fn assemble(frame: Frame, evidence: &Evidence, judgement: &Judgement) -> Report {
+    let headers = match frame
+        .provider
+        .as_ref()
+        .and_then(|provider| provider.address)
+    {
+        Some(SocketAddr::V6(_)) => IPV6_AND_UDP,
+        Some(SocketAddr::V4(_)) | None => IPV4_AND_UDP,
+    };
     Report {
         interrupted: evidence.interrupted,
-        measurements: measurements(evidence, judgement),
+        measurements: measurements(evidence, judgement, headers),
         ..framed(
             frame,
             judgement.verdict,
@@ -62,10 +80,7 @@ fn framed(
 ) -> Report {
     Report {
         schema_version: SCHEMA_VERSION,
-        tool: Tool {
-            name: env!("CARGO_PKG_NAME").into(),
-            version: env!("CARGO_PKG_VERSION").into(),
-        },
+        tool: tool(),
         command: frame.command,
         started_at: Time(frame.started_at),
         finished_at: Time(frame.finished_at),
@@ -85,6 +100,14 @@ fn framed(
     }
 }
 
+/// This program.
+pub(super) fn tool() -> Tool {
+    Tool {
+        name: env!("CARGO_PKG_NAME").into(),
+        version: env!("CARGO_PKG_VERSION").into(),
+    }
+}
+
 fn finding(found: &check::Finding) -> Finding {
     Finding {
         id: found.id.to_string(),
@@ -99,7 +122,7 @@ fn finding(found: &check::Finding) -> Finding {
     }
 }
 
-fn measurements(evidence: &Evidence, judgement: &Judgement) -> Measurements {
+fn measurements(evidence: &Evidence, judgement: &Judgement, headers: u32) -> Measurements {
     let token = evidence
         .registration
         .as_ref()
@@ -122,7 +145,15 @@ fn measurements(evidence: &Evidence, judgement: &Judgement) -> Measurements {
             .mapping
             .as_ref()
             .map(|seen| mapping(seen, judgement)),
-        lifetime: evidence.lifetime.as_ref().map(lifetime),
+        lifetime: evidence
+            .lifetime
+            .as_ref()
+            .map(|seen| lifetime(seen, judgement)),
+        calls: evidence
+            .calls
+            .as_ref()
+            .map(|seen| calls::calls(seen, judgement, headers)),
+        callback: evidence.callback.as_ref().map(calls::callback),
         reachable: judgement.reachable.map(|reachable| Reachable {
             fraction: Some(Number::new(reachable.fraction)),
             open_s: reachable.open.map(Number::seconds),
@@ -131,6 +162,18 @@ fn measurements(evidence: &Evidence, judgement: &Judgement) -> Measurements {
         taint: evidence.same_port.as_ref().map(|_| Taint {
             suspected: check::same_port::is_alive(evidence).map(|alive| !alive),
             ..Taint::default()
+        }),
+        hairpin: evidence.hairpin.map(|seen| Hairpin {
+            supported: seen.supported,
+            external_source: seen.external_source,
+            sent: Some(seen.sent),
+        }),
+        port_mapping: evidence.port_mapping.as_ref().map(port_mapping),
+        device: judgement.device.map(|known| Device {
+            vendor: known.device.vendor.clone(),
+            product: known.device.product.clone(),
+            by: known.by.as_str().into(),
+            confidence: known.device.confidence.as_str().into(),
         }),
         unknown: Unknown::new(),
     }
@@ -215,7 +258,7 @@ fn mapping(seen: &MappingEvidence, judgement: &Judgement) -> Mapping {
     }
 }
 
-fn lifetime(seen: &LifetimeEvidence) -> Lifetime {
+fn lifetime(seen: &LifetimeEvidence, judgement: &Judgement) -> Lifetime {
     let edge = |wanted| {
         seen.shapes
             .iter()
@@ -224,6 +267,7 @@ fn lifetime(seen: &LifetimeEvidence) -> Lifetime {
     };
     Lifetime {
         method: Some(seen.method.as_str().into()),
+        confidence: Some(seen.method.confidence().into()),
         one_way: edge(Shape::OneWay),
         exchange: edge(Shape::Exchange),
         stream: edge(Shape::Stream),
@@ -235,6 +279,28 @@ fn lifetime(seen: &LifetimeEvidence) -> Lifetime {
             sent: seen.controls.0,
             received: seen.controls.1,
         }),
+        alike: judgement.alike.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn port_mapping(seen: &PortMappingEvidence) -> PortMapping {
+    let spoken = seen.mappers().into_iter().filter(|(_, it)| it.answered);
+    PortMapping {
+        upnp: seen.upnp.answered,
+        nat_pmp: seen.nat_pmp.answered,
+        pcp: seen.pcp.answered,
+        gateway: seen.gateway,
+        external_address: seen.external(),
+        device: seen.device.clone(),
+        protocols: spoken
+            .map(|(name, it)| Mapper {
+                name: name.into(),
+                external_address: it.external,
+                mapping_made: it.mapping.is_some(),
+                mapping_removed: it.mapping.map(|removal| removal == Removal::Removed),
+                refused: it.refused.clone(),
+            })
+            .collect(),
     }
 }
 

@@ -3,11 +3,15 @@
 //! These types are the contract; the engine's own may change. What was not measured is absent or
 //! null. Keys this version does not know survive reading and writing again.
 
+pub mod calls;
 mod number;
 mod taint;
 mod time;
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -154,12 +158,27 @@ pub struct Measurements {
     /// How long idle mappings live.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lifetime: Option<Lifetime>,
+    /// Test calls.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calls: Option<calls::Calls>,
+    /// A call to the registered account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub callback: Option<calls::Callback>,
     /// The share of the time in which calls can come in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reachable: Option<Reachable>,
     /// Flows that a NAT keeps wrong: on the router the entries themselves, from the LAN a suspicion.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub taint: Option<Taint>,
+    /// Packets to our own public address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hairpin: Option<Hairpin>,
+    /// What the router does for hosts that want a port mapped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port_mapping: Option<PortMapping>,
+    /// The box in front of the PBX, where somebody says which it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<Device>,
     /// The rest.
     #[serde(flatten)]
     pub unknown: Unknown,
@@ -269,8 +288,11 @@ pub struct Observation {
 /// How long idle mappings live.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Lifetime {
-    /// How they were measured: `reflector` or `stun`.
+    /// How they were measured: `reflector`, `stun`, `drift`, `sibling`, `qualify` or `token`.
     pub method: Option<String>,
+    /// How sure that is: `direct`, `inferred` or `lower-bound`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confidence: Option<String>,
     /// One packet out, none in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub one_way: Option<Edge>,
@@ -293,6 +315,9 @@ pub struct Lifetime {
     /// Control probes beside them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub controls: Option<Controls>,
+    /// The boxes of the knowledge base that keep such timers unless changed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alike: Vec<String>,
 }
 
 /// Control probes.
@@ -364,4 +389,70 @@ pub struct Reachable {
     pub open_s: Option<Number>,
     /// From one registration to the next.
     pub cycle_s: Option<Number>,
+}
+
+/// Packets from this host to its own public address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hairpin {
+    /// One came back in; null: none could be sent.
+    pub supported: Option<bool>,
+    /// It came from the public address of its sender.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external_source: Option<bool>,
+    /// How many were sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sent: Option<u32>,
+}
+
+/// Which port mapping protocols the router speaks.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortMapping {
+    /// `UPnP` IGD.
+    pub upnp: bool,
+    /// NAT-PMP.
+    pub nat_pmp: bool,
+    /// PCP.
+    pub pcp: bool,
+    /// The router that was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<IpAddr>,
+    /// The public address, where all that tell one agree.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external_address: Option<IpAddr>,
+    /// What the router says of itself over `UPnP`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+    /// What each protocol that is spoken did.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub protocols: Vec<Mapper>,
+}
+
+/// One port mapping protocol that the router speaks.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mapper {
+    /// `upnp`, `nat_pmp` or `pcp`.
+    pub name: String,
+    /// The public address that it tells.
+    pub external_address: Option<IpAddr>,
+    /// A mapping was made for the test.
+    pub mapping_made: bool,
+    /// The router says that it is gone again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mapping_removed: Option<bool>,
+    /// Why an order was refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
+}
+
+/// A box of the knowledge base.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    /// Who makes it.
+    pub vendor: String,
+    /// Which of theirs.
+    pub product: String,
+    /// Who says that it is this one: `user` or `upnp`.
+    pub by: String,
+    /// How sure its settings are: `verified`, `secondary` or `unverified`.
+    pub confidence: String,
 }

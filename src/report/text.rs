@@ -1,8 +1,9 @@
 //! The report as text of 80 columns: the verdict in one sentence, the findings, the measurements.
 
+mod calls;
 mod measured;
 mod taint;
-mod wrap;
+pub(super) mod wrap;
 
 use std::fmt::Write;
 

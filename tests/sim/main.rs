@@ -5,9 +5,19 @@
 
 mod arbitrary;
 mod bad_servers;
+mod call_admission;
+mod call_callback;
+mod call_endurance;
+mod call_extensions;
+mod call_faults;
+mod call_hostile;
+mod call_trunk;
+mod exchange;
+mod hairpin;
 mod late_answers;
 mod lifetime;
 mod nat_table;
+mod noise;
 mod registration;
 mod registration_hostile;
 mod script;
@@ -15,3 +25,4 @@ mod stalls;
 mod strangers;
 mod support;
 mod survey;
+mod unaided;

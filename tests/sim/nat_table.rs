@@ -268,6 +268,7 @@ fn survey(kind: Kind, loss: f64, number: u64) -> (Evidence, Judgement, Duration)
         provider: peer(SERVER),
         credentials: true,
         refresh: None,
+        device: None,
     };
     let evidence = client.machine().evidence();
     let judgement = judge(&evidence, &context);

@@ -8,7 +8,9 @@ use iax2_natcheck::{
         account::{Account, CallTokenRule},
         auth::{Method, md5_result},
         contract::{Input, Machine, SocketKey},
-        registrar::{Refusal, RegistrarEvent},
+        door::Refusal,
+        endpoint::EndpointEvent,
+        registrar::RegistrarEvent,
     },
     types::{CallNumber, PeerAddr, SeqNo, Timestamp},
     wire::iax2::{
@@ -346,7 +348,7 @@ fn guessing_ends_soon_and_alike_for_unknown_users() {
             } else {
                 Refusal::Guessing
             };
-            let RegistrarEvent::Refused { why, .. } = event else {
+            let EndpointEvent::Registrar(RegistrarEvent::Refused { why, .. }) = event else {
                 panic!("{event:?}");
             };
             assert_eq!(why, wanted, "{user}, {number}");

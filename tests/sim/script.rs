@@ -133,6 +133,7 @@ pub(crate) fn context() -> Context {
         provider: peer(SERVER),
         credentials: true,
         refresh: None,
+        device: None,
     }
 }
 

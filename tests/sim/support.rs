@@ -95,6 +95,7 @@ pub(crate) fn provider_with_key(
                     retry: RetryPolicy::QUICK,
                     seed: seed(number + 1),
                 }),
+                switchboard: None,
                 profile: Profile::Asterisk,
                 seed: seed(number + 2),
             },

@@ -1,6 +1,12 @@
 //! The JSON report against its contract: every key, its type and its words.
 
-use std::{collections::BTreeSet, net::SocketAddr};
+mod calls;
+mod taint;
+
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, SocketAddr},
+};
 
 use iax2_natcheck::check::FindingId;
 use serde_json::{Map, Value};
@@ -16,6 +22,8 @@ enum Kind {
     Flag,
     /// `192.0.2.1:4569` or `[2001:db8::1]:4569`.
     Address,
+    /// `192.0.2.1` or `2001:db8::1`.
+    Host,
     /// RFC 3339, UTC.
     Time,
     /// One of these words.
@@ -23,7 +31,12 @@ enum Kind {
     Object,
     /// Every item is of the kind of the path with `[]` behind it.
     List,
+    /// A text that may be empty.
+    Any,
 }
+
+/// The path of its object, its name, whether it is needed, and what it holds.
+type Key = (&'static str, &'static str, Need, Kind);
 
 /// Whether a key must be there, and may be null.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -37,7 +50,7 @@ enum Need {
     OrEither,
 }
 
-use Kind::{Address, Count, Flag, List, Number, Object, Text, Time, Word};
+use Kind::{Address, Any, Count, Flag, Host, List, Number, Object, Text, Time, Word};
 use Need::{OrAbsent, OrEither, OrNull, Required};
 
 const DEPENDENCE: Kind = Word(&[
@@ -56,8 +69,8 @@ const STATE: Kind = Word(&[
     "timeout",
 ]);
 
-/// Every key: the path of its object, its name, whether it is needed, and what it holds.
-const KEYS: &[(&str, &str, Need, Kind)] = &[
+/// Every key but those of the calls and of tainted flows.
+const KEYS: &[Key] = &[
     ("", "schema_version", Required, Count),
     ("", "tool", Required, Object),
     ("tool", "name", Required, Word(&["iax2-natcheck"])),
@@ -75,8 +88,10 @@ const KEYS: &[(&str, &str, Need, Kind)] = &[
             "check",
             "demo",
             "register",
+            "call",
             "nat mapping",
             "nat lifetime",
+            "nat hairpin",
             "taint",
         ]),
     ),
@@ -226,7 +241,13 @@ const KEYS: &[(&str, &str, Need, Kind)] = &[
         "measurements.lifetime",
         "method",
         Required,
-        Word(&["reflector", "stun"]),
+        Word(&["reflector", "stun", "drift", "sibling", "qualify", "token"]),
+    ),
+    (
+        "measurements.lifetime",
+        "confidence",
+        Required,
+        Word(&["direct", "inferred", "lower-bound"]),
     ),
     ("measurements.lifetime", "one_way", OrAbsent, Object),
     ("measurements.lifetime", "exchange", OrAbsent, Object),
@@ -249,84 +270,92 @@ const KEYS: &[(&str, &str, Need, Kind)] = &[
         Required,
         Count,
     ),
+    ("measurements.lifetime", "alike", OrAbsent, List),
+    ("measurements.lifetime.alike", "[]", Required, Text),
+    ("measurements", "callback", OrAbsent, Object),
+    ("measurements.callback", "extension", Required, Text),
+    ("measurements.callback", "arrives", OrNull, Flag),
+    ("measurements.callback", "late", OrNull, Object),
+    ("measurements.callback.late", "after_s", Required, Number),
+    ("measurements.callback.late", "arrived", OrNull, Flag),
+    ("measurements.callback.late", "took_ms", OrNull, Number),
+    ("measurements.callback", "control", OrAbsent, Object),
+    ("measurements.callback.control", "after_s", Required, Number),
+    ("measurements.callback.control", "arrived", OrNull, Flag),
+    ("measurements.callback.control", "took_ms", OrNull, Number),
+    ("measurements", "calls", OrAbsent, Object),
     ("measurements", "reachable", OrAbsent, Object),
     ("measurements.reachable", "fraction", Required, Number),
     ("measurements.reachable", "open_s", OrNull, Number),
     ("measurements.reachable", "cycle_s", Required, Number),
-    ("measurements", "taint", OrAbsent, Object),
-    ("measurements.taint", "suspected", OrNull, Flag),
-    ("measurements.taint", "entries", Required, List),
-    ("measurements.taint.entries", "[]", Required, Object),
+    ("measurements", "hairpin", OrAbsent, Object),
+    ("measurements.hairpin", "supported", OrNull, Flag),
+    ("measurements.hairpin", "external_source", OrAbsent, Flag),
+    ("measurements.hairpin", "sent", Required, Count),
+    ("measurements", "port_mapping", OrAbsent, Object),
+    ("measurements.port_mapping", "upnp", Required, Flag),
+    ("measurements.port_mapping", "nat_pmp", Required, Flag),
+    ("measurements.port_mapping", "pcp", Required, Flag),
+    ("measurements.port_mapping", "gateway", OrAbsent, Host),
     (
-        "measurements.taint.entries[]",
-        "kind",
-        Required,
-        Word(&[
-            "healthy",
-            "wrong-source-masquerade",
-            "null-binding",
-            "stale-source",
-            "wrong-uplink",
-        ]),
-    ),
-    ("measurements.taint.entries[]", "original", Required, Object),
-    (
-        "measurements.taint.entries[].original",
-        "source",
-        Required,
-        Address,
-    ),
-    (
-        "measurements.taint.entries[].original",
-        "destination",
-        Required,
-        Address,
-    ),
-    ("measurements.taint.entries[]", "reply", Required, Object),
-    (
-        "measurements.taint.entries[].reply",
-        "source",
-        Required,
-        Address,
-    ),
-    (
-        "measurements.taint.entries[].reply",
-        "destination",
-        Required,
-        Address,
-    ),
-    ("measurements.taint.entries[]", "unreplied", Required, Flag),
-    ("measurements.taint.entries[]", "assured", Required, Flag),
-    ("measurements.taint.entries[]", "expires_s", OrNull, Count),
-    ("measurements.taint.entries[]", "kept_alive", OrNull, Flag),
-    (
-        "measurements.taint.entries[]",
-        "last_packet_s",
+        "measurements.port_mapping",
+        "external_address",
         OrAbsent,
-        Count,
+        Host,
     ),
-    ("measurements.taint.entries[]", "zone", OrAbsent, Count),
-    ("measurements.taint.entries[]", "deleted", Required, Flag),
-    ("measurements.taint.entries[]", "verified", OrNull, Flag),
-    ("measurements.taint.entries[]", "because", Required, List),
-    ("measurements.taint.entries[].because", "[]", Required, Text),
-    ("measurements.taint", "leaks", OrAbsent, List),
-    ("measurements.taint.leaks", "[]", Required, Object),
-    ("measurements.taint.leaks[]", "interface", Required, Text),
-    ("measurements.taint.leaks[]", "source", Required, Address),
+    ("measurements.port_mapping", "device", OrAbsent, Text),
+    ("measurements.port_mapping", "protocols", OrAbsent, List),
     (
-        "measurements.taint.leaks[]",
-        "destination",
+        "measurements.port_mapping.protocols",
+        "[]",
         Required,
-        Address,
+        Object,
     ),
-    ("measurements.taint.leaks[]", "packets", Required, Count),
-    ("measurements.taint", "timers", OrAbsent, Object),
-    ("measurements.taint.timers", "udp_s", Required, Count),
-    ("measurements.taint.timers", "stream_s", Required, Count),
-    ("measurements.taint", "table", OrAbsent, Object),
-    ("measurements.taint.table", "entries", Required, Count),
-    ("measurements.taint.table", "most", Required, Count),
+    (
+        "measurements.port_mapping.protocols[]",
+        "name",
+        Required,
+        Word(&["upnp", "nat_pmp", "pcp"]),
+    ),
+    (
+        "measurements.port_mapping.protocols[]",
+        "external_address",
+        OrNull,
+        Host,
+    ),
+    (
+        "measurements.port_mapping.protocols[]",
+        "mapping_made",
+        Required,
+        Flag,
+    ),
+    (
+        "measurements.port_mapping.protocols[]",
+        "mapping_removed",
+        OrAbsent,
+        Flag,
+    ),
+    (
+        "measurements.port_mapping.protocols[]",
+        "refused",
+        OrAbsent,
+        Text,
+    ),
+    ("measurements", "device", OrAbsent, Object),
+    ("measurements.device", "vendor", Required, Text),
+    ("measurements.device", "product", Required, Text),
+    (
+        "measurements.device",
+        "by",
+        Required,
+        Word(&["user", "upnp"]),
+    ),
+    (
+        "measurements.device",
+        "confidence",
+        Required,
+        Word(&["verified", "secondary", "unverified"]),
+    ),
 ];
 
 /// Panics with all that is wrong with a report.
@@ -342,18 +371,21 @@ pub fn validate(report: &Value) {
     assert!(wrong.is_empty(), "{}\n{report:#}", wrong.join("\n"));
 }
 
+fn keys() -> impl Iterator<Item = Key> {
+    KEYS.iter().chain(taint::KEYS).copied().chain(calls::keys())
+}
+
 fn look(path: &str, object: &Map<String, Value>, wrong: &mut Vec<String>) {
-    let keys = KEYS.iter().filter(|(parent, ..)| *parent == path);
     let mut known = BTreeSet::new();
-    for (_, name, need, kind) in keys {
-        known.insert(*name);
+    for (_, name, need, kind) in keys().filter(|(parent, ..)| *parent == path) {
+        known.insert(name);
         let place = join(path, name);
-        match object.get(*name) {
+        match object.get(name) {
             None if matches!(need, OrAbsent | OrEither) => {}
             None => wrong.push(format!("{place} is missing")),
             Some(Value::Null) if matches!(need, OrNull | OrEither) => {}
             Some(value) => {
-                if !fits(value, *kind) {
+                if !fits(value, kind) {
                     wrong.push(format!("{place} is {value}, not {kind:?}"));
                 }
                 descend(&place, value, wrong);
@@ -369,15 +401,13 @@ fn descend(place: &str, value: &Value, wrong: &mut Vec<String>) {
     match value {
         Value::Object(object) => look(place, object, wrong),
         Value::Array(items) => {
-            let rule = KEYS
-                .iter()
-                .find(|(parent, name, ..)| *parent == place && *name == "[]");
+            let rule = keys().find(|(parent, name, ..)| *parent == place && *name == "[]");
             let Some((.., kind)) = rule else {
                 wrong.push(format!("{place} is a list of nothing known"));
                 return;
             };
             for item in items {
-                if !fits(item, *kind) {
+                if !fits(item, kind) {
                     wrong.push(format!("{place}[] has {item}, not {kind:?}"));
                 }
                 descend(&format!("{place}[]"), item, wrong);
@@ -406,9 +436,14 @@ fn fits(value: &Value, kind: Kind) -> bool {
             let read = text.parse::<SocketAddr>();
             read.is_ok_and(|address| address.to_string() == text && address.port() != 0)
         }),
+        Host => text.is_some_and(|text| {
+            let read = text.parse::<IpAddr>();
+            read.is_ok_and(|ip| ip.to_string() == text)
+        }),
         Time => {
             text.is_some_and(|text| text.ends_with('Z') && humantime::parse_rfc3339(text).is_ok())
         }
+        Any => text.is_some(),
         Word(words) => text.is_some_and(|text| words.contains(&text)),
         Object => value.is_object(),
         List => value.is_array(),
@@ -463,6 +498,7 @@ fn agree(report: &Value, wrong: &mut Vec<String>) {
         }
     }
 
+    calls::agree(report, &mut must);
     let measured = &report["measurements"];
     for shape in ["one_way", "exchange", "stream"] {
         let edge = &measured["lifetime"][shape];

@@ -8,7 +8,7 @@ use std::{
 
 use iax2_natcheck::lab::{
     kernel::{Namespace, NatLab},
-    network::{Network, Router},
+    network::{CLIENT, Network, Router, SIBLING},
 };
 
 use super::{process::Running, tool};
@@ -30,7 +30,24 @@ pub struct Site {
 impl Site {
     /// A client behind these routers, the nearest first.
     pub fn behind(routers: impl IntoIterator<Item = Router>) -> Self {
+        Self::of(Network::behind(routers))
+    }
+
+    /// The same of a network described in full but for its servers.
+    pub fn of(network: Network) -> Self {
         let network = Network {
+            servers: vec![PROVIDER, REFLECTOR, ALTERNATE],
+            ..network
+        };
+        Self {
+            lab: NatLab::new(&network).unwrap(),
+        }
+    }
+
+    /// The same, and the client's host has a second address in its LAN.
+    pub fn with_sibling(routers: impl IntoIterator<Item = Router>) -> Self {
+        let network = Network {
+            clients: vec![CLIENT, SIBLING],
             servers: vec![PROVIDER, REFLECTOR, ALTERNATE],
             ..Network::behind(routers)
         };

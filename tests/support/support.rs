@@ -12,9 +12,11 @@
 
 pub mod asterisk;
 pub mod coturn;
+pub mod dial;
 pub mod golden;
 pub mod json_contract;
 pub mod loopback;
+pub mod miniupnpd;
 pub mod pcap;
 pub mod process;
 pub mod site;

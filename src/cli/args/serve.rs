@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, ValueEnum};
+use iax2_natcheck::proto::switchboard::fault::Fault;
 
 use super::value;
 
@@ -25,6 +26,11 @@ pub(crate) struct ServeArgs {
     /// Whose habits to follow where they differ
     #[arg(long, value_enum, default_value = "asterisk")]
     pub(crate) profile: Profile,
+    /// Do this wrong in calls, to see what it looks like; may be given again: drop=N, other-port,
+    /// silence, silence-after-answer, inval, naked-reject, cause=N, no-stop-tones, wrap=full,
+    /// wrap=mini, retry=10, retry=2, one-way, deaf-trunk
+    #[arg(long, value_name = "NAME", requires = "users")]
+    pub(crate) fault: Vec<Fault>,
 }
 
 /// Whose habits a server follows.

@@ -44,6 +44,7 @@ pub(super) fn run(port: u16, target: &Target, common: &Common, progress: &Progre
             provider,
             user: None,
             refresh: None,
+            device: None,
             registers: false,
             started_at,
             router: None,

@@ -41,6 +41,7 @@ impl Host {
                 ports,
                 next,
                 most,
+                siblings,
                 ..
             } => {
                 if let Some(socket) = sockets.get(&key) {
@@ -48,6 +49,17 @@ impl Host {
                 }
                 if sockets.len() >= *most {
                     return None;
+                }
+                let (address, elder) = match siblings {
+                    Some((ip, distance)) if key.0 >= *distance => {
+                        (&*ip, sockets.get(&SocketKey(key.0 - *distance)))
+                    }
+                    _ => (&*address, None),
+                };
+                if let Some(elder) = elder {
+                    let socket = SocketAddr::new(*address, elder.port());
+                    sockets.insert(key, socket);
+                    return Some((socket, true));
                 }
                 let port = if let Some(port) = ports.get(&key) {
                     *port
@@ -77,6 +89,9 @@ pub(super) enum Role {
         next: u16,
         /// How many sockets the host may have.
         most: usize,
+        /// The sockets of these keys and above have another address, and the port of the socket whose key
+        /// is that much lower.
+        siblings: Option<(IpAddr, u32)>,
     },
     Server {
         sockets: BTreeMap<SocketKey, SocketAddr>,
@@ -92,6 +107,7 @@ impl Role {
             ports: BTreeMap::new(),
             next: FIRST_PORT,
             most: usize::MAX,
+            siblings: None,
         }
     }
 }

@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use crate::{
-    probe::{behaviour::Shape, lifetime::LifetimeProgress},
+    probe::{
+        behaviour::Shape,
+        calls::plan::{CallsConfig, CallsEvent},
+        lifetime::{LifetimeProgress, unaided::Unaided},
+    },
     proto::{auth::Credentials, registration::RegistrationEvent, reliable::RetryPolicy},
     types::PeerAddr,
 };
@@ -35,8 +39,14 @@ pub struct SurveyConfig {
     pub same_port: bool,
     /// Look at the mapping of one socket.
     pub mapping: bool,
+    /// Send packets to our own public address.
+    pub hairpin: bool,
     /// The lifetimes to measure; `None`: none.
     pub sweep: Option<SweepPlan>,
+    /// The test calls to place; `None`: none.
+    pub calls: Option<Box<CallsConfig>>,
+    /// The extension that rings the account, to be called late in the interval of registrations.
+    pub callback: Option<String>,
     /// When frames of the registration are sent again.
     pub retry: RetryPolicy,
     /// Seed of everything random.
@@ -58,7 +68,10 @@ impl SurveyConfig {
             reach: true,
             same_port: false,
             mapping: true,
+            hairpin: false,
             sweep: Some(SweepPlan::default()),
+            calls: None,
+            callback: None,
             retry: RetryPolicy::QUICK,
             seed,
         }
@@ -74,6 +87,19 @@ pub struct SweepPlan {
     pub longest: Duration,
     /// Mappings in flight, at most.
     pub budget: usize,
+    /// Measure with the registrar alone; `None`: with a reflector or a STUN server.
+    pub unaided: Option<UnaidedPlan>,
+}
+
+/// How lifetimes are measured with the registrar alone.
+#[derive(Clone, Debug)]
+pub struct UnaidedPlan {
+    /// The method; `None`: the one that the NAT allows.
+    pub method: Option<Unaided>,
+    /// There is a second LAN address: the driver binds the siblings' sockets to it.
+    pub sibling: bool,
+    /// The account; its name alone is enough for [`Unaided::Token`].
+    pub credentials: Credentials,
 }
 
 impl Default for SweepPlan {
@@ -82,6 +108,7 @@ impl Default for SweepPlan {
             shapes: Shape::ALL.to_vec(),
             longest: Duration::from_secs(300),
             budget: 512,
+            unaided: None,
         }
     }
 }
@@ -108,6 +135,10 @@ pub enum SurveyEvent {
         /// The shortest that was not.
         dead: Option<Duration>,
     },
+    /// Something of the test calls happened.
+    Calls(CallsEvent),
+    /// The call to the registered socket arrived or did not.
+    CalledBack,
     /// Everything is done.
     Finished,
 }

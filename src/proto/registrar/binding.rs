@@ -5,10 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Arrival, Key, Registrar, RegistrarEvent};
+use super::{Registrar, RegistrarEvent};
 use crate::{
     proto::{
         contract::{SocketKey, Transmit},
+        door::Arrival,
+        numbers::Key,
         registration::random_call_number,
         stateless,
     },
@@ -28,6 +30,8 @@ pub struct Binding {
     pub socket: SocketKey,
     /// When it is dropped unless renewed.
     pub expires: Instant,
+    /// Whether a call token or the answer to a challenge proved the address.
+    pub proven: bool,
     pub(super) qualify: Option<Duration>,
     pub(super) poke: Option<Poke>,
     pub(super) next_poke: Option<Instant>,
@@ -75,13 +79,15 @@ impl Binding {
         peer: PeerAddr,
         socket: SocketKey,
         expires: Instant,
+        proven: bool,
         qualify: Option<Duration>,
     ) -> Self {
         Self {
             peer,
             socket,
             expires,
-            qualify,
+            proven,
+            qualify: qualify.filter(|_| proven),
             poke: None,
             next_poke: None,
         }

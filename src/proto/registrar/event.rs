@@ -1,8 +1,8 @@
 //! What a registrar reports.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
-use crate::types::PeerAddr;
+use crate::{proto::door::Refusal, types::PeerAddr};
 
 /// What happened at a registrar.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,21 +49,6 @@ pub enum RegistrarEvent {
     },
 }
 
-/// Why a request was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Refusal {
-    /// It needs a call token.
-    TokenMissing,
-    /// Its token is not one of ours for this address, port and time.
-    TokenInvalid,
-    /// Wrong secret, or no such user: the peer is not told which.
-    Credentials,
-    /// Too many dialogues with this address, or in all.
-    TooMany,
-    /// Too many wrong secrets for this account from there: this one was not looked at.
-    Guessing,
-}
-
 /// Counts of what a registrar did not report as events, since it began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RegistrarCounts {
@@ -73,16 +58,4 @@ pub struct RegistrarCounts {
     pub unproven: u64,
     /// Requests beyond a rate, not answered.
     pub limited: u64,
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::TokenMissing => "it needs a call token",
-            Self::TokenInvalid => "its call token is not good for this address, port and time",
-            Self::Credentials => "wrong secret, or no such account",
-            Self::TooMany => "too many registrations at once",
-            Self::Guessing => "too many wrong secrets from there",
-        })
-    }
 }

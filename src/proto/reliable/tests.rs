@@ -60,7 +60,7 @@ fn intervals_grow_and_end() {
         let (due, _) = dialogue.poll_timeout().unwrap();
         assert_eq!(due, now + Duration::from_secs_f64(end));
         let gave_up = dialogue.handle_timeout(due).unwrap_err();
-        assert_eq!(gave_up.subclass, Subclass::from(Command::Ping));
+        assert_eq!(gave_up, GaveUp(Kind::iax(Command::Ping)));
         assert_eq!(dialogue.poll_timeout(), None);
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize, Serializer};
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
 /// A measured number in the unit its key names, rounded to three decimals.
-#[derive(Clone, Copy, PartialEq, PartialOrd, Deserialize)]
+#[derive(Clone, Copy, Default, PartialEq, PartialOrd, Deserialize)]
 #[serde(from = "f64")]
 pub struct Number(f64);
 

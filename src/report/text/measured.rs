@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 
 use crate::report::{
     model::{
-        Asterisk, Edge, Gone, Lifetime, Mapping, Measurements, Number, Observation, Reachability,
-        Reachable, Registration,
+        Asterisk, Device, Edge, Gone, Hairpin, Lifetime, Mapper, Mapping, Measurements, Number,
+        Observation, PortMapping, Reachability, Reachable, Registration,
     },
-    text::{taint, wrap},
+    text::{calls, taint, wrap},
 };
 
 /// What was measured, in the order of the report.
@@ -37,11 +37,26 @@ pub(super) fn lines(measured: &Measurements) -> Vec<String> {
     if let Some(seen) = &measured.lifetime {
         rows.extend(lifetime(seen));
     }
+    if let Some(seen) = &measured.calls {
+        rows.extend(calls::rows(seen));
+    }
+    if let Some(seen) = &measured.callback {
+        rows.push(("callback", calls::callback(seen)));
+    }
     if let Some(reachable) = &measured.reachable {
         rows.push(("reachable", share(reachable)));
     }
     if let Some(seen) = &measured.taint {
         rows.extend(taint::lines(seen));
+    }
+    if let Some(seen) = &measured.hairpin {
+        rows.push(("hairpin", hairpin(*seen)));
+    }
+    if let Some(seen) = &measured.port_mapping {
+        rows.extend(port_mapping(seen));
+    }
+    if let Some(device) = &measured.device {
+        rows.push(("device", self::device(device)));
     }
     rows.iter()
         .flat_map(|(name, words)| {
@@ -58,7 +73,9 @@ fn reachability(reach: &Reachability) -> String {
     if let Some(rtt) = &reach.rtt_ms {
         words.push(format!(
             "round trip {} ms (least {}, most {})",
-            rtt.median, rtt.min, rtt.max
+            tenth(rtt.median),
+            tenth(rtt.min),
+            tenth(rtt.max)
         ));
     }
     if let Some(cause) = &reach.icmp {
@@ -102,9 +119,9 @@ fn registration(seen: &Registration) -> String {
 }
 
 /// Milliseconds, or seconds where there are thousands of them.
-fn took(elapsed_ms: Number) -> String {
+pub(super) fn took(elapsed_ms: Number) -> String {
     if elapsed_ms.get() < 1000.0 {
-        format!("{elapsed_ms} ms")
+        format!("{} ms", tenth(elapsed_ms))
     } else {
         tenths(Number::new(elapsed_ms.get() / 1000.0))
     }
@@ -112,7 +129,12 @@ fn took(elapsed_ms: Number) -> String {
 
 /// Seconds to a tenth.
 fn tenths(seconds: Number) -> String {
-    format!("{} s", Number::new((seconds.get() * 10.0).round() / 10.0))
+    format!("{} s", tenth(seconds))
+}
+
+/// To a tenth: what people read of a measured number.
+pub(super) fn tenth(number: Number) -> Number {
+    Number::new((number.get() * 10.0).round() / 10.0)
 }
 
 fn asterisk(line: &Asterisk) -> String {
@@ -244,12 +266,23 @@ fn lifetime(seen: &Lifetime) -> Vec<(&'static str, String)> {
     }
     let mut how = vec![];
     if let Some(method) = &seen.method {
-        how.push(format!("measured with a {method}"));
+        how.push(match method.as_str() {
+            "drift" => "inferred from the port that each socket has when it registers again".into(),
+            "sibling" => {
+                "inferred from the port that a second address has when it registers".into()
+            }
+            "qualify" => "proven by the registrar's own POKEs, which is a lower bound".into(),
+            "token" => "inferred from call tokens that are still taken".into(),
+            helper => format!("measured with a {helper}"),
+        });
     }
     if let Some(mappings) = seen.mappings {
-        how.push(format!("{mappings} mappings"));
+        let plural = if mappings == 1 { "" } else { "s" };
+        how.push(format!("{mappings} mapping{plural}"));
     }
-    if let Some(controls) = seen.controls {
+    if let Some(controls) = seen.controls
+        && controls.sent > 0
+    {
         how.push(format!(
             "{} of {} control probes answered (they tell loss from expiry)",
             controls.received, controls.sent
@@ -258,6 +291,12 @@ fn lifetime(seen: &Lifetime) -> Vec<(&'static str, String)> {
     if let Some(elapsed) = seen.elapsed_s {
         how.push(tenths(elapsed));
     }
+    if !seen.alike.is_empty() {
+        rows.push((
+            "",
+            format!("such timers has, unless changed: {}", alike(&seen.alike)),
+        ));
+    }
     if !how.is_empty() {
         rows.push(("", how.join(", ")));
     }
@@ -265,6 +304,92 @@ fn lifetime(seen: &Lifetime) -> Vec<(&'static str, String)> {
         first.0 = "idle mapping";
     }
     rows
+}
+
+/// The first few names of a list that may be long.
+fn alike(names: &[String]) -> String {
+    const SHOWN: usize = 3;
+    let mut shown: Vec<String> = names.iter().take(SHOWN).cloned().collect();
+    if names.len() > SHOWN {
+        shown.push(format!("{} more", names.len() - SHOWN));
+    }
+    shown.join("; ")
+}
+
+fn hairpin(seen: Hairpin) -> String {
+    match (seen.supported, seen.external_source) {
+        (Some(true), Some(false)) => {
+            "packets to the own public address come back in, from the private one".into()
+        }
+        (Some(true), _) => "packets to the own public address come back in".into(),
+        (Some(false), _) => match seen.sent {
+            Some(sent) => format!("none of {sent} packets to the own public address came back in"),
+            None => "packets to the own public address do not come back in".into(),
+        },
+        (None, _) => "not known".into(),
+    }
+}
+
+fn port_mapping(seen: &PortMapping) -> Vec<(&'static str, String)> {
+    let spoken: Vec<&str> = [
+        ("UPnP", seen.upnp),
+        ("NAT-PMP", seen.nat_pmp),
+        ("PCP", seen.pcp),
+    ]
+    .into_iter()
+    .filter_map(|(name, is_spoken)| is_spoken.then_some(name))
+    .collect();
+    let router = seen
+        .gateway
+        .map_or_else(|| "the router".into(), |gateway| gateway.to_string());
+    let mut words = match spoken.as_slice() {
+        [] => format!("{router} speaks neither UPnP nor NAT-PMP nor PCP"),
+        spoken => format!("{router} speaks {}", spoken.join(", ")),
+    };
+    if let Some(external) = seen.external_address {
+        words.push_str(", its public address is ");
+        words.push_str(&external.to_string());
+    }
+    let mut rows = vec![("port mapping", words)];
+    rows.extend(seen.protocols.iter().map(|protocol| ("", mapper(protocol))));
+    rows.extend(
+        seen.device
+            .iter()
+            .map(|device| ("", format!("calls itself {device}"))),
+    );
+    rows
+}
+
+fn mapper(protocol: &Mapper) -> String {
+    let name = match protocol.name.as_str() {
+        "upnp" => "UPnP",
+        "nat_pmp" => "NAT-PMP",
+        "pcp" => "PCP",
+        other => other,
+    };
+    let mapping = match (protocol.mapping_made, protocol.mapping_removed) {
+        (true, Some(true)) => "made a mapping for the test and removed it",
+        (true, _) => "made a mapping for the test and did not confirm that it is gone",
+        (false, _) => "made no mapping",
+    };
+    match &protocol.refused {
+        Some(why) => format!("{name} {mapping}: {why}"),
+        None => format!("{name} {mapping}"),
+    }
+}
+
+fn device(device: &Device) -> String {
+    let who = match device.by.as_str() {
+        "user" => "as you say",
+        "upnp" => "as it says itself over UPnP",
+        other => other,
+    };
+    let sure = match device.confidence.as_str() {
+        "verified" => "its settings are verified",
+        "secondary" => "its settings are as others report them",
+        _ => "its settings are not verified",
+    };
+    format!("{} {}, {who}; {sure}", device.vendor, device.product)
 }
 
 fn edge(edge: &Edge) -> String {
@@ -359,7 +484,7 @@ mod tests {
 
     #[test]
     fn long_times_are_written_in_seconds() {
-        assert_eq!(took(Number::new(31.25)), "31.25 ms");
+        assert_eq!(took(Number::new(31.26)), "31.3 ms");
         assert_eq!(took(Number::new(7504.176)), "7.5 s");
     }
 

@@ -5,7 +5,7 @@ pub(super) const COLUMNS: usize = 80;
 
 /// Breaks a text between words; the first line begins with `first`, the others with `rest`. A word
 /// that is wider than a line stands alone.
-pub(super) fn paragraph(text: &str, first: &str, rest: &str) -> Vec<String> {
+pub(in crate::report) fn paragraph(text: &str, first: &str, rest: &str) -> Vec<String> {
     let mut lines = vec![];
     let mut line = first.to_owned();
     let mut empty = true;

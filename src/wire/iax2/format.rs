@@ -80,6 +80,19 @@ impl Formats {
             .filter(move |single| self.contains(*single))
     }
 
+    /// Milliseconds of audio in so many octets of exactly one format; `None` for formats whose octets do not
+    /// tell (ITU-T G.711, G.722, G.729; ETSI GSM 06.10).
+    #[must_use]
+    pub fn duration(self, octets: usize) -> Option<u32> {
+        let millis = match self {
+            Self::ULAW | Self::ALAW | Self::G722 => octets / 8,
+            Self::GSM => octets / 33 * 20,
+            Self::G729 => octets / 10 * 10,
+            _ => return None,
+        };
+        u32::try_from(millis).ok().filter(|millis| *millis > 0)
+    }
+
     /// The name of a set of exactly one known format.
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
@@ -212,6 +225,21 @@ mod tests {
         assert_eq!(preferred_format(b'J'), Some(Formats::G729));
         assert_eq!(preferred_format(b'A'), None);
         assert_eq!(preferred_format(0), None);
+    }
+
+    #[test]
+    fn octets_tell_how_long_they_last() {
+        for (format, octets, millis) in [
+            (Formats::ULAW, 160, Some(20)),
+            (Formats::GSM, 66, Some(40)),
+            (Formats::G729, 20, Some(20)),
+            (Formats::G722, 240, Some(30)),
+            (Formats::ULAW, 3, None),
+            (Formats::SPEEX, 38, None),
+            (Formats::ULAW.or(Formats::ALAW), 160, None),
+        ] {
+            assert_eq!(format.duration(octets), millis, "{format}");
+        }
     }
 
     #[test]

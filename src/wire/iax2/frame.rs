@@ -185,6 +185,15 @@ impl<'a> FullFrame<'a> {
         out.extend_from_slice(self.payload);
     }
 
+    /// What the frame is, without the rest of it.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        Kind {
+            frame_type: self.frame_type,
+            subclass: self.subclass,
+        }
+    }
+
     /// The command of an IAX frame; `None` for other frames.
     #[must_use]
     pub fn command(&self) -> Option<Command> {
@@ -200,13 +209,7 @@ impl<'a> FullFrame<'a> {
     /// The format of a voice, video or image frame; `None` for other frames.
     #[must_use]
     pub fn format(&self) -> Option<Formats> {
-        let subclass = match self.frame_type {
-            FrameType::Voice | FrameType::Image => self.subclass,
-            // The mark shares the octet with the format (deployed peers; not in the RFC).
-            FrameType::Video => Subclass(self.subclass.raw() & !0x40),
-            _ => return None,
-        };
-        subclass.value().map(Formats::from_bits)
+        self.kind().format()
     }
 
     /// The elements of an IAX frame, none for other frames. In a frame that was not decoded they end
@@ -226,6 +229,79 @@ impl<'a> FullFrame<'a> {
     pub fn is_numbered(&self) -> bool {
         self.command()
             .is_none_or(|command| !command.is_unnumbered())
+    }
+}
+
+/// Type and subclass of a full frame; printed as the field names it: `NEW`, `CONTROL answer`, `VOICE ulaw`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Kind {
+    /// The type.
+    pub frame_type: FrameType,
+    /// The subclass.
+    pub subclass: Subclass,
+}
+
+impl Kind {
+    /// An IAX frame with this command.
+    #[must_use]
+    pub fn iax(command: Command) -> Self {
+        Self {
+            frame_type: FrameType::Iax,
+            subclass: command.into(),
+        }
+    }
+
+    /// The format of a voice, video or image frame; `None` for other frames.
+    #[must_use]
+    pub fn format(self) -> Option<Formats> {
+        let subclass = match self.frame_type {
+            FrameType::Voice | FrameType::Image => self.subclass,
+            // The mark shares the octet with the format (deployed peers; not in the RFC).
+            FrameType::Video => Subclass(self.subclass.raw() & !0x40),
+            _ => return None,
+        };
+        subclass.value().map(Formats::from_bits)
+    }
+}
+
+/// Whom a datagram names, read without looking further: in an encrypted call these octets alone are in clear.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Numbers {
+    /// A full frame's two call numbers.
+    Full {
+        /// The sender's.
+        source: CallNumber,
+        /// The receiver's, or [`CallNumber::NONE`].
+        destination: CallNumber,
+    },
+    /// A mini frame's one.
+    Mini {
+        /// The sender's.
+        source: CallNumber,
+    },
+    /// None: a meta frame.
+    Meta,
+}
+
+impl Numbers {
+    /// The call numbers of a datagram; `None` where it is too short for any frame.
+    #[inline]
+    #[must_use]
+    pub const fn of(datagram: &[u8]) -> Option<Self> {
+        let &[b0, b1, b2, b3, ..] = datagram else {
+            return None;
+        };
+        let source = CallNumber::from_bits(u16::from_be_bytes([b0, b1]));
+        Some(if b0 & 0x80 != 0 {
+            Self::Full {
+                source,
+                destination: CallNumber::from_bits(u16::from_be_bytes([b2, b3])),
+            }
+        } else if source.is_none() {
+            Self::Meta
+        } else {
+            Self::Mini { source }
+        })
     }
 }
 

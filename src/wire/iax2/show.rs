@@ -4,8 +4,8 @@ use std::fmt;
 
 use super::{
     DecodeError,
-    command::{Command, FrameType, Html},
-    frame::{Frame, FullFrame},
+    command::{Command, Control, FrameType, Html},
+    frame::{Frame, FullFrame, Kind},
     ie_value::{DateTime, Ie, read_sockaddr},
 };
 
@@ -67,33 +67,36 @@ fn show(frame: &Frame<'_>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     }
 }
 
-fn show_full(frame: &FullFrame<'_>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let raw = frame.subclass.raw();
-    match frame.frame_type {
-        FrameType::Iax => write!(f, "{}", Command::from(raw))?,
-        FrameType::Control => match frame.control() {
-            Some(control) => write!(f, "CONTROL {control}")?,
-            None => f.write_str("CONTROL")?,
-        },
-        FrameType::DtmfBegin | FrameType::DtmfEnd => {
-            write!(
-                f,
-                "{} {}",
-                frame.frame_type,
-                char::from(raw).escape_default()
-            )?;
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let raw = self.subclass.raw();
+        match self.frame_type {
+            FrameType::Iax => write!(f, "{}", Command::from(raw)),
+            FrameType::Control => write!(f, "CONTROL {}", Control::from(raw)),
+            FrameType::DtmfBegin | FrameType::DtmfEnd => {
+                write!(
+                    f,
+                    "{} {}",
+                    self.frame_type,
+                    char::from(raw).escape_default()
+                )
+            }
+            FrameType::Html => write!(f, "HTML {}", Html::from(raw)),
+            FrameType::Voice | FrameType::Video | FrameType::Image => match self.format() {
+                Some(format) => write!(f, "{} {format}", self.frame_type),
+                None => write!(f, "{}", self.frame_type),
+            },
+            FrameType::Null
+            | FrameType::Text
+            | FrameType::ComfortNoise
+            | FrameType::Modem
+            | FrameType::Unknown(_) => write!(f, "{} {raw}", self.frame_type),
         }
-        FrameType::Html => write!(f, "HTML {}", Html::from(raw))?,
-        FrameType::Voice | FrameType::Video | FrameType::Image => match frame.format() {
-            Some(format) => write!(f, "{} {format}", frame.frame_type)?,
-            None => write!(f, "{}", frame.frame_type)?,
-        },
-        FrameType::Null
-        | FrameType::Text
-        | FrameType::ComfortNoise
-        | FrameType::Modem
-        | FrameType::Unknown(_) => write!(f, "{} {raw}", frame.frame_type)?,
     }
+}
+
+fn show_full(frame: &FullFrame<'_>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(f, "{}", frame.kind())?;
     write!(
         f,
         " {}→{} {} o{} i{}",

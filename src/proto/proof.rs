@@ -5,12 +5,12 @@ use std::time::Instant;
 use rand::{RngExt as _, rngs::StdRng};
 use secrecy::ExposeSecret as _;
 
-use super::{Key, Refusal, Registrar};
 use crate::{
     proto::{
         account::Account,
         admission::{Rate, RateLimit},
         auth::{Method, md5_verify, plaintext_verify},
+        door::Refusal,
     },
     types::PeerAddr,
     wire::iax2::ie::{IeId, Ies},
@@ -19,15 +19,34 @@ use crate::{
 /// What stands in for the secret of an account that there is not, or that has none.
 const NO_SECRET: &[u8] = b"no secret";
 
-/// Limits wrong answers: of one source about one account name, known or not, and of one source in all.
+/// A challenge: nine digits, as from Asterisk.
+pub(crate) fn challenge(rng: &mut StdRng) -> String {
+    rng.random_range(100_000_000..1_000_000_000u32).to_string()
+}
+
+/// Who claims to be whom, and what was asked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Claim<'a> {
+    /// Where the answer comes from.
+    pub(crate) peer: PeerAddr,
+    /// The name that was given.
+    pub(crate) user: &'a [u8],
+    /// The account of that name, where there is one.
+    pub(crate) account: Option<&'a Account>,
+    /// The challenge.
+    pub(crate) challenge: &'a str,
+}
+
+/// Examines proofs, and limits wrong ones: of one source about one account name, known or not, and of one
+/// source in all.
 #[derive(Debug)]
-pub(super) struct Guesses {
+pub(crate) struct Examiner {
     about_one: RateLimit,
     of_one: RateLimit,
 }
 
-impl Guesses {
-    pub(super) fn new(rng: &mut StdRng, now: Instant) -> Self {
+impl Examiner {
+    pub(crate) fn new(rng: &mut StdRng, now: Instant) -> Self {
         let mut limit = |rate| RateLimit::new(rate, Rate::UNLIMITED, rng.random(), now);
         Self {
             about_one: limit(Rate::per_second(1).with_burst(10)),
@@ -35,51 +54,35 @@ impl Guesses {
         }
     }
 
-    fn may_try(&self, peer: PeerAddr, user: &[u8], now: Instant) -> bool {
-        let source = peer.get().ip();
-        self.about_one.has_room(source, user, 1, now) && self.of_one.has_room(source, &[], 1, now)
-    }
-
-    fn was_wrong(&mut self, peer: PeerAddr, user: &[u8], now: Instant) {
-        let source = peer.get().ip();
-        self.about_one.take(source, user, 1, now);
-        self.of_one.take(source, &[], 1, now);
-    }
-}
-
-impl Registrar {
-    /// Whether the elements answer the dialogue's challenge.
-    pub(super) fn examine(
+    /// The method by which the elements answer the challenge.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Credentials`] where they do not; [`Refusal::Guessing`] where they were not looked at.
+    pub(crate) fn examine(
         &mut self,
+        claim: Claim<'_>,
         elements: Ies<'_>,
-        key: Key,
         now: Instant,
-    ) -> Result<(), Refusal> {
-        let Some(dialogue) = self.dialogues.get_mut(&key) else {
-            return Err(Refusal::Credentials);
-        };
-        if !self.guesses.may_try(key.0, &dialogue.user, now) {
+    ) -> Result<Method, Refusal> {
+        let source = claim.peer.get().ip();
+        let may_try = self.about_one.has_room(source, claim.user, 1, now)
+            && self.of_one.has_room(source, &[], 1, now);
+        if !may_try {
             return Err(Refusal::Guessing);
         }
-        let account = dialogue
-            .account
-            .and_then(|index| self.config.accounts.get(index));
-        let Some(method) = proof(account, dialogue.challenge.as_bytes(), elements) else {
-            self.guesses.was_wrong(key.0, &dialogue.user, now);
-            return Err(Refusal::Credentials);
-        };
-        // Who answers a challenge has received it.
-        if method != Method::Plaintext && !dialogue.proven {
-            dialogue.proven = true;
-            self.unproven.retain(|unproven| *unproven != key);
-        }
-        Ok(())
+        proof(claim, elements).ok_or_else(|| {
+            self.about_one.take(source, claim.user, 1, now);
+            self.of_one.take(source, &[], 1, now);
+            Refusal::Credentials
+        })
     }
 }
 
 /// The method by which the elements answer the challenge. Each is looked at once, however often it stands
 /// in the frame; a secret that is wrong, none at all, and an unknown user cost the same.
-fn proof(account: Option<&Account>, challenge: &[u8], elements: Ies<'_>) -> Option<Method> {
+fn proof(claim: Claim<'_>, elements: Ies<'_>) -> Option<Method> {
+    let (account, challenge) = (claim.account, claim.challenge.as_bytes());
     let secret = account
         .and_then(|account| account.secret.as_ref())
         .map(|secret| secret.expose_secret().as_bytes());

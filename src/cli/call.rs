@@ -1,0 +1,172 @@
+//! `call`: one live test call, or a burst of them.
+
+use std::{
+    path::Path,
+    time::{Duration, SystemTime},
+};
+
+use anyhow::{Context as _, Result, bail};
+use iax2_natcheck::{
+    check::{Question, calls::symptom::Symptom},
+    net::resolve::Service,
+    probe::{
+        calls::plan::{CallPlan, CallsConfig, CallsEvent, GENTLE_PACE, Milestone},
+        survey::{REGISTRATION_SOCKET, SurveyEvent},
+    },
+    proto::{call::EncryptionOffer, media::directions::FarEnd},
+    wire::iax2::format::Formats,
+};
+
+use crate::cli::{
+    args::{CallArgs, Common, call::Expect},
+    progress::Progress,
+    runtime::block_on,
+    survey::{self, Subject},
+};
+
+/// From one NEW to the next where the provider is the user's own.
+const OWN_PACE: Duration = Duration::from_millis(5);
+
+/// Places the calls, and reports.
+///
+/// # Errors
+///
+/// Where nothing could be sent, or what was heard cannot be written.
+pub(crate) fn run(args: &CallArgs, common: &Common, progress: &Progress) -> Result<u8> {
+    let started_at = SystemTime::now();
+    let provider_args = &args.provider;
+    let Some(target) = &provider_args.provider else {
+        bail!("call needs a provider and an extension; give PROVIDER EXTENSION");
+    };
+    if args.record.is_some() && args.calls != 1 {
+        bail!(
+            "--record keeps one call, and --calls asks for {}; leave one of them out",
+            args.calls
+        );
+    }
+    if args.extension.is_empty() || args.extension.len() > 255 {
+        bail!(
+            "an extension has 1 to 255 octets, this one has {}; give the number to dial",
+            args.extension.len()
+        );
+    }
+    let credentials = survey::credentials(provider_args)?;
+    block_on(async {
+        let provider = survey::address(target, Service::IAX2, provider_args.bind).await?;
+        let mut config = survey::config(provider_args, provider).await;
+        config.sweep = None;
+        config.hairpin = false;
+        config.calls = Some(Box::new(CallsConfig {
+            number: args.extension.clone(),
+            far_end: match args.expect {
+                Expect::Echo => FarEnd::Echo,
+                Expect::Sound => FarEnd::Speaks,
+                Expect::Any => FarEnd::Unknown,
+            },
+            uplink: args.uplink,
+            credentials: credentials.clone(),
+            calls: args.calls,
+            concurrent: args.concurrent,
+            pace: if args.i_own_it { OWN_PACE } else { GENTLE_PACE },
+            plan: plan(args),
+            trunk: args.trunk,
+            ..CallsConfig::new(provider, REGISTRATION_SOCKET, rand::random())
+        }));
+        let total = if args.trunk {
+            args.calls * 2
+        } else {
+            args.calls
+        };
+        let (evidence, recording) =
+            survey::run_with(config, provider_args, common, progress, |event| {
+                if let SurveyEvent::Calls(event) = event {
+                    show(event, total, common, progress);
+                }
+            })
+            .await?;
+        if let Some(path) = &args.record {
+            write_wav(path, &recording.unwrap_or_default())?;
+        }
+        let subject = Subject {
+            command: "call",
+            question: Question::Calls,
+            name: target.to_string(),
+            provider,
+            user: credentials.map(|credentials| credentials.user),
+            refresh: None,
+            device: provider_args.device,
+            registers: false,
+            started_at,
+            router: None,
+        };
+        survey::report(subject, &evidence, common, progress)
+    })
+}
+
+fn plan(args: &CallArgs) -> CallPlan {
+    let burst = args.calls > 1;
+    let usual = Duration::from_secs(if burst { 3 } else { 10 });
+    let defaults = CallPlan::default();
+    CallPlan {
+        talk: args.duration.unwrap_or(usual),
+        ring: args.ring,
+        formats: if args.codec.is_empty() {
+            vec![Formats::ULAW, Formats::ALAW]
+        } else {
+            args.codec.clone()
+        },
+        encryption: if args.encrypt {
+            EncryptionOffer::Required
+        } else {
+            EncryptionOffer::None
+        },
+        digits: args.dtmf.as_deref().unwrap_or_default().into(),
+        context: args.context.clone(),
+        caller: args
+            .caller
+            .as_ref()
+            .map(|number| (number.clone(), "iax2-natcheck".to_owned())),
+        record: args.record.is_some(),
+        ..defaults
+    }
+}
+
+/// Shows live how the calls fare: each milestone of a single call, the end of each of a burst.
+fn show(event: &CallsEvent, total: u32, common: &Common, progress: &Progress) {
+    let line = match event {
+        CallsEvent::Placed(_) | CallsEvent::Finished => return,
+        CallsEvent::Advanced(_, _) if total > 1 => return,
+        CallsEvent::Advanced(_, Milestone::Accepted(format)) => format!("accepted, {format}"),
+        CallsEvent::Advanced(_, Milestone::Ringing) => "ringing".to_owned(),
+        CallsEvent::Advanced(_, Milestone::Answered) => "answered".to_owned(),
+        CallsEvent::Ended(index, record) => {
+            let how = Symptom::of(record).map_or("under way", Symptom::as_str);
+            let seconds = record.ended.unwrap_or_default().as_secs_f64();
+            format!("call {} of {total}: {how} after {seconds:.1} s", index + 1)
+        }
+    };
+    survey::tell(common, progress, &line);
+}
+
+/// Writes samples at 8 kHz.
+fn write_wav(path: &Path, samples: &[i16]) -> Result<()> {
+    let spec = hound::WavSpec {
+        channels: 1,
+        sample_rate: 8000,
+        bits_per_sample: 16,
+        sample_format: hound::SampleFormat::Int,
+    };
+    let write = || -> hound::Result<()> {
+        let mut writer = hound::WavWriter::create(path, spec)?;
+        for sample in samples {
+            writer.write_sample(*sample)?;
+        }
+        writer.finalize()
+    };
+    write().with_context(|| {
+        format!(
+            "{} cannot be written; give --record a file in a folder that you may write to",
+            path.display()
+        )
+    })
+}

@@ -1,0 +1,137 @@
+//! Many datagrams a system call: `recvmmsg` on the way in, and on the way out one call for all that go to one
+//! peer in a row and are equally long (UDP segmentation offload, `UDP_SEGMENT`). A server of many calls
+//! spends most of its time in these calls.
+
+use std::{
+    io::{IoSlice, IoSliceMut},
+    net::SocketAddr,
+    os::fd::RawFd,
+};
+
+use nix::sys::socket::{
+    ControlMessage, MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, sendmsg,
+};
+
+use crate::{net::udp::socket_address, proto::contract::Transmit};
+
+/// Datagrams taken from one socket by one system call.
+pub(super) const BATCH: usize = 64;
+/// Octets kept of a datagram: no frame of IAX2 is longer (deployed peers read 4096), and what is cut off here
+/// is nobody's.
+const LARGEST: usize = 8192;
+/// The kernel cuts one buffer into no more datagrams than this (`UDP_MAX_SEGMENTS` before Linux 6.9).
+const MOST_SEGMENTS: usize = 64;
+/// All of them together fit one IP packet.
+const MOST_OCTETS: usize = 65_000;
+
+/// Where datagrams are received to.
+pub(super) struct Inbox {
+    buffers: Vec<u8>,
+    /// Length and source of what came.
+    came: Vec<(usize, SocketAddr)>,
+}
+
+impl Inbox {
+    pub(super) fn new() -> Self {
+        Self {
+            buffers: vec![0; BATCH * LARGEST],
+            came: Vec::with_capacity(BATCH),
+        }
+    }
+
+    /// Takes what is there, at most [`BATCH`] datagrams; how many came.
+    pub(super) fn fill(&mut self, socket: RawFd) -> nix::Result<usize> {
+        self.came.clear();
+        let mut headers = MultiHeaders::<SockaddrStorage>::preallocate(BATCH, None);
+        let mut slices: Vec<[IoSliceMut<'_>; 1]> = self
+            .buffers
+            .chunks_exact_mut(LARGEST)
+            .map(|buffer| [IoSliceMut::new(buffer)])
+            .collect();
+        let flags = MsgFlags::MSG_DONTWAIT;
+        for message in recvmmsg(socket, &mut headers, slices.iter_mut(), flags, None)? {
+            let source = message.address.as_ref().and_then(socket_address);
+            // One without a source cannot be answered; its place stays, so that lengths and buffers agree.
+            let source = source.unwrap_or_else(|| ([0, 0, 0, 0], 0).into());
+            self.came.push((message.bytes, source));
+        }
+        Ok(self.came.len())
+    }
+
+    /// What came at this place.
+    pub(super) fn get(&self, index: usize) -> Option<(&[u8], SocketAddr)> {
+        let (length, source) = *self.came.get(index)?;
+        let buffer = self.buffers.chunks_exact(LARGEST).nth(index)?;
+        Some((buffer.get(..length)?, source))
+    }
+}
+
+/// How many datagrams at the beginning of `queue` leave by one system call: those of one socket to one peer
+/// that are equally long, of which the last may be shorter.
+pub(super) fn run_length(queue: &[Transmit]) -> usize {
+    let Some(first) = queue.first().filter(|first| first.ttl.is_none()) else {
+        return queue.len().min(1);
+    };
+    let length = first.payload.len();
+    let alike = |next: &&Transmit| {
+        next.socket == first.socket
+            && next.peer == first.peer
+            && next.ttl.is_none()
+            && next.payload.len() == length
+    };
+    let most = MOST_SEGMENTS.min(MOST_OCTETS / length.max(1));
+    queue.iter().take(most).take_while(alike).count().max(1)
+}
+
+/// Sends datagrams of one [`run_length`] by one system call.
+pub(super) fn send_run(socket: RawFd, run: &[Transmit]) -> nix::Result<()> {
+    let Some(first) = run.first() else {
+        return Ok(());
+    };
+    let segment = u16::try_from(first.payload.len()).map_err(|_| nix::Error::EMSGSIZE)?;
+    let slices: Vec<IoSlice<'_>> = run
+        .iter()
+        .map(|transmit| IoSlice::new(&transmit.payload))
+        .collect();
+    sendmsg(
+        socket,
+        &slices,
+        &[ControlMessage::UdpGsoSegments(&segment)],
+        MsgFlags::empty(),
+        Some(&SockaddrStorage::from(first.peer.get())),
+    )
+    .map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{proto::contract::SocketKey, types::PeerAddr};
+
+    fn to(last: u8, length: usize) -> Transmit {
+        Transmit {
+            socket: SocketKey(0),
+            peer: PeerAddr::new(([192, 0, 2, last], 4569).into()),
+            payload: vec![last; length],
+            ttl: None,
+        }
+    }
+
+    #[test]
+    fn a_run_has_one_peer_and_one_length() {
+        let mut queue = vec![to(1, 164), to(1, 164), to(1, 164), to(1, 12), to(2, 12)];
+        assert_eq!(run_length(&queue), 3);
+        assert_eq!(run_length(&queue[3..]), 1);
+        queue[1].ttl = Some(3);
+        assert_eq!(run_length(&queue), 1);
+        assert_eq!(
+            run_length(&queue[1..]),
+            1,
+            "one with a time to live goes alone"
+        );
+        assert_eq!(run_length(&[]), 0);
+        assert_eq!(run_length(&vec![to(1, 164); 200]), MOST_SEGMENTS);
+        assert_eq!(run_length(&vec![to(1, 1240); 200]), 52);
+        assert_eq!(run_length(&[to(1, 0), to(1, 0)]), 2);
+    }
+}
