@@ -73,6 +73,7 @@ pub(crate) fn sweep(timers: Timers) -> Option<LifetimeEvidence> {
         shapes: Shape::ALL.to_vec(),
         longest: Duration::from_secs(300),
         budget: 512,
+        isolation: None,
         lossy: false,
         seed: SEED,
     };

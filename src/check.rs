@@ -7,12 +7,17 @@
 pub mod audio;
 pub mod callback;
 pub mod calls;
+pub mod depth;
 pub mod devices;
 pub mod drift;
+pub mod filtering;
 pub mod finding;
+pub mod hops;
+pub mod inbound;
 pub mod lifetime;
 pub mod nat_kind;
 pub mod open_question;
+pub mod payload;
 pub mod peer;
 pub mod registration;
 mod remedies;
@@ -53,6 +58,10 @@ pub enum Question {
     Registration,
     /// How does the external address depend on the destination? (`nat mapping`)
     Mapping,
+    /// Whom does the NAT let in? (`nat filtering`)
+    Filtering,
+    /// Which boxes on the way keep state, and for how long each? (`nat hops`)
+    Hops,
     /// How long does an idle mapping live? (`nat lifetime`)
     Lifetime,
     /// Do hosts behind the NAT reach each other by their public addresses? (`nat hairpin`)
@@ -87,6 +96,12 @@ pub struct Judgement {
     pub findings: Vec<Finding>,
     /// What kind of NAT this is, where a mapping was seen.
     pub nat: Option<nat_kind::NatKind>,
+    /// Which ports and addresses it gives, where many were seen.
+    pub depth: Option<depth::Depth>,
+    /// Whom it lets in, where that was looked at.
+    pub filtering: Option<nat_kind::Behaviour>,
+    /// The boxes on the way that keep state, the nearest first.
+    pub boxes: Vec<hops::StateBox>,
     /// How often the client registers again, where the refresh is known.
     pub cycle: Option<lifetime::Cycle>,
     /// What the test calls mean, where some were placed.
@@ -121,6 +136,9 @@ pub fn judge(evidence: &Evidence, context: &Context) -> Judgement {
         registration,
         lifetime::finding(evidence, context),
         callback::finding(evidence, context),
+        hops::finding(evidence),
+        payload::finding(evidence),
+        inbound::finding(evidence),
     ]
     .into_iter()
     .flatten()
@@ -146,6 +164,9 @@ pub fn judge(evidence: &Evidence, context: &Context) -> Judgement {
         summary,
         findings,
         nat,
+        depth: depth::depth(evidence),
+        filtering: filtering::filtering(evidence),
+        boxes: hops::boxes(evidence),
         cycle,
         calls: evidence.calls.as_ref().map(calls::judge),
         audio: evidence.calls.as_ref().map(audio::judge),
@@ -176,6 +197,9 @@ impl Judgement {
             summary: fine.to_owned(),
             findings: vec![],
             nat: None,
+            depth: None,
+            filtering: None,
+            boxes: vec![],
             cycle: None,
             calls: None,
             audio: None,
@@ -201,8 +225,8 @@ impl Judgement {
         if let Some(worst) = self.findings.first()
             && Some(worst.id) != before
         {
-            // What comes from beside a survey is not about calls that are placed.
-            self.summary = sentence::consequence(worst, false, self.reachable);
+            // What comes from beside a survey is about neither calls that are placed nor hops.
+            self.summary = sentence::consequence(worst, false, self.reachable, None);
         }
     }
 }
@@ -250,6 +274,8 @@ mod tests {
             Question::Reachability,
             Question::Registration,
             Question::Mapping,
+            Question::Filtering,
+            Question::Hops,
             Question::Lifetime,
             Question::Hairpin,
             Question::Flow,

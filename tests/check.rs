@@ -9,14 +9,26 @@ mod contract;
 mod demo;
 #[path = "check/endings.rs"]
 mod endings;
+#[path = "check/filtering.rs"]
+mod filtering;
 #[path = "check/hairpin.rs"]
 mod hairpin;
+#[path = "check/hops.rs"]
+mod hops;
+#[path = "check/inbound.rs"]
+mod inbound;
 #[path = "check/nat.rs"]
 mod nat;
+#[path = "check/others.rs"]
+mod others;
+#[path = "check/payload.rs"]
+mod payload;
 #[path = "check/pbx.rs"]
 mod pbx;
 #[path = "check/port_mapping.rs"]
 mod port_mapping;
+#[path = "check/rows.rs"]
+mod rows;
 #[path = "support/support.rs"]
 mod support;
 #[path = "check/unaided.rs"]

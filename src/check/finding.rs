@@ -219,6 +219,25 @@ findings! {
         "Warning from 90 % on; critical where the table of connections is full, so that the router \
          drops new flows.",
         "Raise net.netfilter.nf_conntrack_max, and look which host makes so many flows.";
+    /// Several boxes in a row keep state.
+    DoubleNat = "double-nat",
+        "Warning. Two boxes in a row keep state for the PBX, mostly the router at home and a NAT of \
+         the carrier. A way in stays open only while both remember it, and a port has to be forwarded \
+         on both. nat hops reads the timer of each.",
+        "Keep mappings open for the box that forgets first; make the inner router a bridge or give it \
+         the public address, or ask the carrier for one.";
+    /// The content of packets changes on the way.
+    PayloadRewritten = "payload-rewritten",
+        "Warning. What a reflector received differs from what was sent, or an address in the content of \
+         its answers was replaced: an application layer gateway is at work (RFC 4787 REQ-10). The \
+         finding shows the octets.",
+        "Switch application layer gateways off on the router (SIP ALG, helper, fixup); IAX2 needs none.";
+    /// Strangers do not get in.
+    PortForwardMissing = "port-forward-missing",
+        "Critical, and only with --inbound PORT, which says that hosts call which the PBX does not \
+         register with. POKEs from the reflector's other address to that port of the public address \
+         were not answered.",
+        "Forward the UDP port to the PBX on every NAT in a row, and let it in on the PBX's own firewall.";
     /// The main question stays open.
     NotMeasured = "not-measured",
         "Unknown. The main question of the command stays open; the finding names the fact that is \

@@ -4,7 +4,7 @@ use crate::{
     check::{
         Context, Finding, FindingId, Question, Severity,
         calls::symptom::Symptom,
-        lifetime,
+        filtering, hops, lifetime,
         nat_kind::{self, Behaviour},
         registration, same_port, seconds,
     },
@@ -25,6 +25,8 @@ pub fn finding(evidence: &Evidence, context: &Context, found: &[Finding]) -> Opt
         Question::Reachability => reachability(evidence, context)?,
         Question::Registration => registration_open(evidence)?,
         Question::Mapping => mapping_open(evidence)?,
+        Question::Filtering => filtering::open(evidence)?,
+        Question::Hops => hops::open(evidence)?,
         Question::Lifetime => lifetime_open(evidence)?,
         Question::Hairpin => hairpin_open(evidence)?,
         Question::Calls => calls_open(evidence)?,
@@ -46,7 +48,7 @@ const UNCLEAR: &str = "no probe of an idle mapping gave a clear answer";
 const AGAIN: &str = "try again when the line is less busy";
 
 /// Title, facts and remedies.
-type Parts = (&'static str, Vec<String>, Vec<String>);
+pub(super) type Parts = (&'static str, Vec<String>, Vec<String>);
 
 fn reachability(evidence: &Evidence, context: &Context) -> Option<Parts> {
     let cycle = lifetime::cycle(evidence, context);

@@ -1,9 +1,12 @@
 //! The verdict in one sentence for the owner of the PBX.
 
+use std::time::Duration;
+
 use crate::{
     check::{
         Context, Finding, FindingId, Question, Severity,
         audio::{self, JudgedAudio},
+        filtering, hops,
         lifetime::Reachable,
         nat_kind, registration, seconds,
     },
@@ -21,13 +24,22 @@ pub(super) fn summary(
     reachable: Option<Reachable>,
 ) -> String {
     match findings.first() {
-        Some(worst) => consequence(worst, context.question == Question::Calls, reachable),
+        Some(worst) => {
+            let placed = context.question == Question::Calls;
+            consequence(worst, placed, reachable, hops::least(evidence))
+        }
         None => fine(evidence, context, reachable),
     }
 }
 
-/// What a finding means for the owner of the PBX; `placed`: it is about calls that he places.
-pub(super) fn consequence(worst: &Finding, placed: bool, reachable: Option<Reachable>) -> String {
+/// What a finding means for the owner of the PBX; `placed`: it is about calls that he places; `hops`: when
+/// the first of several boxes forgets him.
+pub(super) fn consequence(
+    worst: &Finding,
+    placed: bool,
+    reachable: Option<Reachable>,
+    hops: Option<Duration>,
+) -> String {
     match worst.id {
         FindingId::ProviderUnreachable => {
             "No call can come or go: the provider does not answer.".into()
@@ -108,6 +120,23 @@ pub(super) fn consequence(worst: &Finding, placed: bool, reachable: Option<Reach
         | FindingId::WrongSourceMasquerade
         | FindingId::StaleSource
         | FindingId::WrongUplink => taint(worst.severity).into(),
+        FindingId::DoubleNat => match hops {
+            Some(least) => format!(
+                "Two boxes in a row must remember this PBX, and the one that forgets first does so after {}.",
+                seconds(least)
+            ),
+            None => {
+                "Two boxes in a row must remember this PBX, and the one that forgets first decides."
+                    .into()
+            }
+        },
+        FindingId::PayloadRewritten => {
+            "Calls may fail in strange ways: a device on the way rewrites the content of packets."
+                .into()
+        }
+        FindingId::PortForwardMissing => {
+            "Hosts that this PBX does not register with cannot call it.".into()
+        }
         FindingId::ConntrackTableFull | FindingId::NotMeasured => format!("{}.", worst.title),
     }
 }
@@ -163,6 +192,8 @@ fn fine(evidence: &Evidence, context: &Context, reachable: Option<Reachable>) ->
             _ => "The NAT is consistent: everybody sees the PBX under the same public address."
                 .into(),
         },
+        Question::Filtering => filtering::sentence(evidence),
+        Question::Hops => hops::sentence(evidence),
         Question::Lifetime => lifetimes(evidence),
         Question::Hairpin => match evidence.hairpin.and_then(|hairpin| hairpin.supported) {
             Some(true) => "Hosts behind the NAT reach each other by their public addresses.".into(),

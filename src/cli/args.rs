@@ -100,6 +100,16 @@ pub(crate) enum NatCommand {
         after_help = "Example:\n  iax2-natcheck nat mapping iax.example.net --stun stun.example.org"
     )]
     Mapping(ProviderArgs),
+    /// Whom the NAT lets in
+    #[command(
+        after_help = "Example:\n  iax2-natcheck nat filtering iax.example.net --reflector probe.example.org"
+    )]
+    Filtering(ProviderArgs),
+    /// Which boxes on the way keep state, and for how long each
+    #[command(
+        after_help = "Example:\n  iax2-natcheck nat hops iax.example.net --reflector probe.example.org"
+    )]
+    Hops(ProviderArgs),
     /// How long an idle mapping lives
     #[command(
         after_help = "Example:\n  iax2-natcheck nat lifetime iax.example.net --reflector probe.example.org"

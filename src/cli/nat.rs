@@ -3,7 +3,11 @@
 use std::time::SystemTime;
 
 use anyhow::{Result, bail};
-use iax2_natcheck::{check::Question, net::resolve::Service, probe::lifetime::unaided::Unaided};
+use iax2_natcheck::{
+    check::Question,
+    net::resolve::Service,
+    probe::survey::{Experiment, SurveyConfig},
+};
 
 use crate::cli::{
     args::{Common, NatCommand},
@@ -21,6 +25,8 @@ pub(crate) fn run(experiment: &NatCommand, common: &Common, progress: &Progress)
     let started_at = SystemTime::now();
     let (args, command, question) = match experiment {
         NatCommand::Mapping(args) => (args, "nat mapping", Question::Mapping),
+        NatCommand::Filtering(args) => (args, "nat filtering", Question::Filtering),
+        NatCommand::Hops(args) => (args, "nat hops", Question::Hops),
         NatCommand::Lifetime(args) => (args, "nat lifetime", Question::Lifetime),
         NatCommand::Hairpin(args) => (args, "nat hairpin", Question::Hairpin),
     };
@@ -34,7 +40,7 @@ pub(crate) fn run(experiment: &NatCommand, common: &Common, progress: &Progress)
     // A token is had without a registration.
     let registers = unaided
         .as_ref()
-        .filter(|plan| plan.method != Some(Unaided::Token))
+        .filter(|plan| plan.needs_account())
         .map(|plan| plan.credentials.clone());
     if let Some(credentials) = &registers {
         survey::warn_of_moving(&credentials.user, common, progress);
@@ -45,9 +51,7 @@ pub(crate) fn run(experiment: &NatCommand, common: &Common, progress: &Progress)
     block_on(async {
         let provider = survey::address(target, Service::IAX2, args.bind).await?;
         let mut config = survey::config(args, provider).await;
-        if question != Question::Lifetime {
-            config.sweep = None;
-        }
+        only(question, &mut config);
         config.hairpin |= question == Question::Hairpin;
         let user = unaided.as_ref().map(|plan| plan.credentials.user.clone());
         if let Some(sweep) = &mut config.sweep {
@@ -70,4 +74,21 @@ pub(crate) fn run(experiment: &NatCommand, common: &Common, progress: &Progress)
         };
         survey::report(subject, &evidence, common, progress)
     })
+}
+
+/// Leaves out what the question does not ask for.
+fn only(question: Question, config: &mut SurveyConfig) {
+    config.mapping = question == Question::Mapping;
+    let wanted = |experiment: &Experiment| match experiment {
+        Experiment::Filtering | Experiment::Inbound => question == Question::Filtering,
+        Experiment::Hops => question == Question::Hops,
+        Experiment::Payload | Experiment::Depth => question == Question::Mapping,
+    };
+    config.beside.retain(wanted);
+    if question == Question::Hops {
+        config.hop_timers = config.sweep.take();
+    }
+    if question != Question::Lifetime {
+        config.sweep = None;
+    }
 }

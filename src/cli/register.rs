@@ -37,6 +37,7 @@ pub(crate) fn run(args: &RegisterArgs, common: &Common, progress: &Progress) -> 
         config.credentials = Some(credentials);
         config.reach = false;
         config.mapping = false;
+        config.beside.clear();
         config.sweep = None;
         config.release_only = args.release;
         let evidence = survey::run(config, provider_args, common, progress).await?;

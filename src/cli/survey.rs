@@ -23,6 +23,7 @@ use iax2_natcheck::{
     os::{gateway, host},
     probe::{
         evidence::Evidence,
+        inbound::InboundPlan,
         lifetime::unaided::SIBLINGS,
         survey::{Survey, SurveyConfig, SurveyEvent, SweepPlan, UnaidedPlan},
     },
@@ -203,6 +204,12 @@ pub(crate) async fn config(args: &ProviderArgs, provider: PeerAddr) -> SurveyCon
     SurveyConfig {
         reflector,
         stun,
+        inbound: args
+            .inbound
+            .map_or_else(InboundPlan::default, |port| InboundPlan {
+                port,
+                needed: true,
+            }),
         refresh: args.refresh.unwrap_or(Duration::from_secs(60)),
         assumed_refresh: args.refresh,
         hairpin: args.hairpin,
@@ -245,7 +252,10 @@ pub(crate) async fn run_with(
 ) -> Result<(Evidence, Option<Vec<i16>>)> {
     let provider = config.provider;
     let origin = origin.into();
-    if let Some(sweep) = &mut config.sweep {
+    for sweep in [&mut config.sweep, &mut config.hop_timers]
+        .into_iter()
+        .flatten()
+    {
         sweep.budget = affordable(sweep.budget);
     }
     let mut sockets = Sockets::client(Ground::host(), origin.bind);
@@ -257,11 +267,12 @@ pub(crate) async fn run_with(
         sockets = sockets.with_siblings(ip, SIBLINGS);
     }
     let mut stopper = Stopper::new()?;
-    let mut survey = Survey::new(config, clock::now());
+    // On the heap: a survey is large, and a future that is awaited carries it.
+    let mut survey = Box::new(Survey::new(config, clock::now()));
     let began = clock::now();
     show(progress, &SurveyEvent::Reached, began.elapsed());
     let driving = drive(
-        &mut survey,
+        &mut *survey,
         &mut sockets,
         |event, now| {
             show(progress, &event, now.saturating_duration_since(began));
@@ -293,7 +304,7 @@ pub(crate) async fn run_with(
             RESTORING
         };
         drive(
-            &mut survey,
+            &mut *survey,
             &mut sockets,
             |event, _| match event {
                 SurveyEvent::Finished => ControlFlow::Break(()),
@@ -353,6 +364,7 @@ pub(crate) fn show(progress: &Progress, event: &SurveyEvent, elapsed: Duration) 
         SurveyEvent::CalledBack
         | SurveyEvent::SweepBegun
         | SurveyEvent::Edge { .. }
+        | SurveyEvent::Done
         | SurveyEvent::Finished => {}
     }
 }

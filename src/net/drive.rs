@@ -4,7 +4,7 @@
 //! A turn begins when a socket, the machine's deadline or the caller's stop wakes the loop. The
 //! clock is read then, and for each datagram. What one turn does is bounded, so that a flood on one
 //! socket delays neither the other sockets nor the deadline nor the stop by more than one batch. Datagrams
-//! come and go many at a time, see [`batch`](super::batch).
+//! come and go many at a time, see `batch`.
 
 use std::{
     future::Future,

@@ -30,7 +30,7 @@ pub struct Sockets {
     ground: Ground,
     bind: Option<IpAddr>,
     on_demand: bool,
-    /// The sockets of these keys and above have another address; see [`Sockets::with_siblings`].
+    /// The sockets of some keys have another address; see [`Sockets::with_siblings`].
     siblings: Option<(IpAddr, u32)>,
     /// Bound, not yet watched: the reactor is known only once the machine is driven.
     bound: BTreeMap<SocketKey, StdSocket>,
@@ -70,7 +70,8 @@ impl Sockets {
     }
 
     /// Gives a client a second address: the socket of the key `distance` above another's is bound to `ip`
-    /// and, where that other one is open, to the same port.
+    /// and, where that other one is open, to the same port. Keys of twice the distance and above are nobody's
+    /// siblings.
     #[must_use]
     pub const fn with_siblings(mut self, ip: IpAddr, distance: u32) -> Self {
         self.siblings = Some((ip, distance));
@@ -148,7 +149,8 @@ impl Sockets {
             wanted.set_ip(ip);
         }
         if let Some((ip, distance)) = self.siblings {
-            if let Some(elder) = key.0.checked_sub(distance) {
+            let elder = key.0.checked_sub(distance);
+            if let Some(elder) = elder.filter(|elder| *elder < distance) {
                 wanted.set_ip(ip);
                 let elder = self.open.get(&SocketKey(elder));
                 wanted.set_port(elder.and_then(|elder| elder.port()).unwrap_or(0));
@@ -245,5 +247,7 @@ mod tests {
         let (_, alone) = sockets.open(SocketKey(1017), peer).unwrap();
         assert_eq!(alone.get().ip(), second);
         assert_ne!(alone.get().port(), sibling.get().port());
+        let (_, beyond) = sockets.open(SocketKey(2000), peer).unwrap();
+        assert_eq!(beyond.get().ip().to_string(), "127.0.0.1");
     }
 }

@@ -169,6 +169,13 @@ impl Callback {
         }
     }
 
+    /// A registration failed: where one is waited for, what is not known stays so.
+    pub fn note_failed(&mut self) {
+        if matches!(self.state, State::Unregistered | State::Missed) {
+            self.finish();
+        }
+    }
+
     /// Nobody registers any more: what is not known stays so.
     pub fn give_up(&mut self) {
         self.finish();

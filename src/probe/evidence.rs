@@ -25,6 +25,16 @@ pub struct Evidence {
     pub asterisk: Option<AsteriskEvidence>,
     /// Where the NAT mapped one socket, seen from several places.
     pub mapping: Option<MappingEvidence>,
+    /// Which ports and addresses many sockets get.
+    pub depth: Option<DepthEvidence>,
+    /// Whom the NAT lets in.
+    pub filtering: Option<FilteringEvidence>,
+    /// Which boxes stand on the way.
+    pub hops: Option<HopsEvidence>,
+    /// Whether what arrives equals what left.
+    pub payload: Option<PayloadEvidence>,
+    /// Whether strangers reach the real service.
+    pub inbound: Option<InboundEvidence>,
     /// How long idle mappings live.
     pub lifetime: Option<LifetimeEvidence>,
     /// Whether hosts behind the NAT reach each other by their public addresses.
@@ -148,6 +158,9 @@ pub struct MappingEvidence {
     pub observations: Vec<MappingObservation>,
     /// Peers asked that did not answer.
     pub unanswered: Vec<PeerAddr>,
+    /// STUN servers whose MAPPED-ADDRESS differs from their XOR-MAPPED-ADDRESS: what they saw, and what stood
+    /// in its place in the content.
+    pub rewritten: Vec<(PeerAddr, MappedAddr, MappedAddr)>,
     /// A server said that its other address is not available (one-address reflector or STUN
     /// server): address-dependence cannot be told from endpoint-independence.
     pub one_address: bool,
@@ -249,6 +262,136 @@ impl PortMappingEvidence {
         let first = told.next()?;
         told.all(|other| other == first).then_some(first)
     }
+}
+
+impl MappingSource {
+    /// The word of the report.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Reflector => "reflector",
+            Self::Stun => "stun",
+            Self::Registrar => "registrar",
+        }
+    }
+}
+
+/// Whom the NAT lets in to a socket that has sent to one endpoint alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FilteringEvidence {
+    /// The endpoint that was sent to; `None` where no server answered.
+    pub server: Option<PeerAddr>,
+    /// How it was asked.
+    pub via: Option<MappingSource>,
+    /// The socket's own address.
+    pub local: Option<LocalAddr>,
+    /// Where the server saw it.
+    pub mapped: Option<MappedAddr>,
+    /// The servers that answered have no second address and port to answer from.
+    pub one_address: bool,
+    /// An answer came in from another address (and port). `Some(false)`: none did, although that endpoint
+    /// answers when it is asked directly.
+    pub from_other_address: Option<bool>,
+    /// The same from another port of the address that was sent to.
+    pub from_other_port: Option<bool>,
+    /// Rounds of questions, and those whose control was answered.
+    pub rounds: (u32, u32),
+}
+
+/// Where one reflector saw many sockets of this host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DepthEvidence {
+    /// The reflector; `None` where none answered.
+    pub server: Option<PeerAddr>,
+    /// Each socket's own address and where it was seen, in the order they were opened.
+    pub sockets: Vec<(LocalAddr, MappedAddr)>,
+    /// Sockets that got no answer however often they asked, although others did.
+    pub unopened: u32,
+    /// The first was seen at the same place when all were open.
+    pub stays: Option<bool>,
+}
+
+/// POKEs of a stranger to the PBX's port at our public address.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InboundEvidence {
+    /// The port.
+    pub port: u16,
+    /// The PBX takes calls there from hosts that it does not register with.
+    pub needed: bool,
+    /// Where they went; `None` where nobody could send any.
+    pub address: Option<MappedAddr>,
+    /// The stranger.
+    pub from: Option<PeerAddr>,
+    /// One was answered. `Some(false)`: none was, while control probes came back.
+    pub answered: Option<bool>,
+}
+
+/// What left compared with what arrived, octet by octet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PayloadEvidence {
+    /// The reflector; `None` where none answered.
+    pub server: Option<PeerAddr>,
+    /// Answers that were compared; what follows shows in every one of them.
+    pub answers: u32,
+    /// Octets compared in each.
+    pub octets: usize,
+    /// Length of the datagram that left, and of the one that arrived.
+    pub length: (usize, usize),
+    /// What was changed on the way out.
+    pub changed: Vec<ChangedOctet>,
+    /// Our public address, and what stood in its place in the content of an answer.
+    pub mapped: Option<(MappedAddr, MappedAddr)>,
+}
+
+impl PayloadEvidence {
+    /// Whether somebody rewrote the content; `None`: too few answers came to tell.
+    #[must_use]
+    pub fn is_rewritten(&self) -> Option<bool> {
+        let (sent, received) = self.length;
+        let differs = sent != received || !self.changed.is_empty() || self.mapped.is_some();
+        (self.answers >= 2).then_some(differs)
+    }
+}
+
+/// An octet that arrived as another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChangedOctet {
+    /// Where in the datagram.
+    pub offset: u32,
+    /// As it left.
+    pub sent: u8,
+    /// As it arrived.
+    pub received: u8,
+}
+
+/// The way to a reflector, hop by hop.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct HopsEvidence {
+    /// The reflector; `None` where none answered.
+    pub server: Option<PeerAddr>,
+    /// The address of the socket that asked.
+    pub local: Option<LocalAddr>,
+    /// The smallest time to live that reaches the reflector: routers on the way, and one.
+    pub distance: Option<u8>,
+    /// The smallest time to live with which the reflector reaches us.
+    pub back: Option<u8>,
+    /// The routers in between, the nearest first, and the address that each reports packets from.
+    pub routers: Vec<(u8, Option<IpAddr>)>,
+    /// The hop of the outermost box that lets nobody in who was not sent to; `None`: not known.
+    pub outermost: Option<u8>,
+    /// The timers that were read.
+    pub timers: Vec<HopTimer>,
+}
+
+/// What was found with all boxes but one kept open.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HopTimer {
+    /// The one: 1 is the nearest.
+    pub hop: u8,
+    /// How long an idle exchange lived.
+    pub edge: ShapeLifetime,
+    /// The end is this box's own: the others were proven to be open then.
+    pub is_own: bool,
 }
 
 /// How the lifetimes were measured (the `lifetime.method` of the report).

@@ -93,6 +93,7 @@ impl Hairpin {
                 socket,
                 reflectors: config.reflectors.clone(),
                 stun: config.stun.clone(),
+                hold: false,
                 // It is over before.
                 again: Duration::from_secs(24 * 3600),
                 epoch: now,

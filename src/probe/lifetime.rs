@@ -13,6 +13,7 @@ mod due;
 mod edge;
 mod greeting;
 mod grid;
+mod isolation;
 mod opening;
 mod passes;
 mod question;
@@ -26,7 +27,6 @@ use std::{
 
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
-pub use self::question::Answerer;
 use self::{
     candidate::Candidate,
     control::Controls,
@@ -34,6 +34,7 @@ use self::{
     greeting::Proof,
     passes::{Passes, Plan},
 };
+pub use self::{isolation::Isolation, question::Answerer};
 use crate::{
     probe::{
         behaviour::Shape,
@@ -61,6 +62,8 @@ pub struct LifetimeConfig {
     pub longest: Duration,
     /// Mappings in flight, at most.
     pub budget: usize,
+    /// Keeps some of the boxes on the way open meanwhile; exchanges alone are measured then, with a reflector.
+    pub isolation: Option<Isolation>,
     /// Whether the path is known to lose packets: more copies of each answer are then asked for.
     pub lossy: bool,
     /// Seed of session and nonces.
@@ -116,6 +119,8 @@ pub struct Lifetime {
     candidates: Vec<Candidate>,
     by_index: BTreeMap<u32, usize>,
     deadlines: BTreeSet<(Instant, usize)>,
+    /// When the boxes near to us are due for a packet that keeps them open, by candidate.
+    kept: BTreeSet<(Instant, usize)>,
     next_socket: u32,
     next_index: u32,
     mappings: u32,
@@ -156,6 +161,9 @@ impl Lifetime {
     pub fn new(mut config: LifetimeConfig, now: Instant) -> Self {
         let mut rng = StdRng::from_seed(config.seed);
         config.longest = config.longest.min(MAX_DELAY);
+        if config.isolation.is_some() {
+            config.shapes.retain(|shape| *shape == Shape::Exchange);
+        }
         if config.answerer.keeps_no_delay() {
             config.shapes.retain(|shape| *shape != Shape::OneWay);
         }
@@ -178,6 +186,7 @@ impl Lifetime {
             candidates: Vec::new(),
             by_index: BTreeMap::new(),
             deadlines: BTreeSet::new(),
+            kept: BTreeSet::new(),
             next_socket: config.first_socket,
             next_index: 1,
             mappings: 0,
@@ -198,6 +207,7 @@ impl Lifetime {
     pub fn stop(&mut self, now: Instant) {
         if self.phase == Phase::Sweeping {
             self.deadlines.clear();
+            self.kept.clear();
             self.status = None;
             self.renew = None;
             self.controls.next = None;
@@ -402,6 +412,7 @@ impl Machine for Lifetime {
         if self.status.is_some_and(|due| due <= now) {
             self.ask_status(now);
         }
+        self.keep_near(now);
         while let Some(&(due, place)) = self.deadlines.first()
             && due <= now
         {
@@ -434,7 +445,9 @@ impl Machine for Lifetime {
             .deadlines
             .first()
             .map(|(due, _)| (*due, "a mapping's next step"));
-        [greeting, control, renew, status, candidate]
+        let near = self.kept.first();
+        let near = near.map(|(due, _)| (*due, "keep the boxes near to us open"));
+        [greeting, control, renew, status, near, candidate]
             .into_iter()
             .fold(None, earlier)
     }

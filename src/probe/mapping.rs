@@ -42,6 +42,9 @@ pub struct MappingConfig {
     pub reflectors: Vec<PeerAddr>,
     /// STUN servers.
     pub stun: Vec<PeerAddr>,
+    /// Leave the servers' other addresses alone until [`Mapping::release`]: another experiment needs them to
+    /// be strangers to this host.
+    pub hold: bool,
     /// How often the first server that answered is asked again.
     pub again: Duration,
     /// The instant that observations are counted from.
@@ -57,6 +60,8 @@ pub struct Mapping {
     rng: StdRng,
     local: Option<LocalAddr>,
     questions: Vec<Question>,
+    /// Peers to be asked once they are no longer held back.
+    held: Vec<(PeerAddr, bool)>,
     next_again: Option<Instant>,
     settled: bool,
     reflector: Option<ReflectorFound>,
@@ -117,6 +122,7 @@ impl Mapping {
             rng: StdRng::from_seed(config.seed),
             local: None,
             questions: Vec::new(),
+            held: Vec::new(),
             next_again: None,
             settled: false,
             reflector: None,
@@ -174,6 +180,23 @@ impl Mapping {
     #[must_use]
     pub const fn is_settled(&self) -> bool {
         self.settled
+    }
+
+    /// Whether everybody who was named was asked, and answered or was given up on.
+    #[must_use]
+    pub fn has_heard(&self) -> bool {
+        let is_open = |question: &Question| question.state == QuestionState::Open;
+        !self.questions.iter().any(is_open)
+    }
+
+    /// Asks the servers' other addresses, which were held back.
+    pub fn release(&mut self, now: Instant) {
+        if std::mem::take(&mut self.config.hold) {
+            for (peer, reflector) in std::mem::take(&mut self.held) {
+                self.ask_once(peer, reflector, now);
+            }
+            self.settle(now);
+        }
     }
 
     fn ask(&mut self, peer: PeerAddr, reflector: bool, now: Instant) {
@@ -302,6 +325,11 @@ impl Mapping {
         if let Some(mapped) = mapped {
             self.observe(peer, mapped, MappingSource::Stun, now);
         }
+        if let (Some(hidden), Some(plain)) = (message.xor_mapped, message.plain_mapped)
+            && hidden != plain
+        {
+            self.evidence.rewritten.push((peer, hidden, plain));
+        }
         if !self.settled && self.config.stun.contains(&peer) {
             // OTHER-ADDRESS has both the other address and the other port (RFC 5780 §7.4).
             match message
@@ -328,6 +356,10 @@ impl Mapping {
     }
 
     fn ask_once(&mut self, peer: PeerAddr, reflector: bool, now: Instant) {
+        if self.config.hold {
+            self.held.push((peer, reflector));
+            return;
+        }
         let asked = self.questions.iter().any(|question| {
             question.peer == peer && matches!(question.kind, Kind::Reflector { .. }) == reflector
         });
@@ -350,11 +382,7 @@ impl Mapping {
     }
 
     fn settle(&mut self, now: Instant) {
-        let open = self
-            .questions
-            .iter()
-            .any(|question| question.state == QuestionState::Open);
-        if !open && !self.settled {
+        if self.has_heard() && !self.config.hold && !self.settled {
             self.settled = true;
             self.events.push_back(MappingEvent::Settled);
             if let Some(next) = &mut self.next_again {

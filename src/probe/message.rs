@@ -4,11 +4,14 @@
 //! probes as it treats the telephone; a peer that is no reflector answers a bare PONG. Numbers are
 //! big-endian. An address is a family octet (4 or 6), the port, and 4 or 16 octets.
 
+mod mirror;
+
 use std::{
     net::{IpAddr, SocketAddr},
     time::Duration,
 };
 
+pub use self::mirror::{Mirror, Mirrored};
 use crate::{
     proto::token::TOKEN_LENGTH,
     types::{CallNumber, MappedAddr, Timestamp},
@@ -54,6 +57,17 @@ pub enum Request {
         /// The indices asked for, at most [`MAX_STATUS`].
         indices: Vec<u32>,
     },
+    /// Tell me what arrived.
+    Mirror(Mirror),
+    /// Send a POKE from your other address to this port of mine, and tell me when it is answered.
+    Knock {
+        /// The client's token, which proves the address.
+        token: [u8; TOKEN_LENGTH],
+        /// Names the request.
+        nonce: Nonce,
+        /// The port of the address that asks.
+        port: u16,
+    },
     /// Forget the delayed answers of this session.
     Cancel {
         /// The client's token.
@@ -80,7 +94,7 @@ pub struct Ask {
     pub repeats: u8,
     /// Time between these.
     pub spacing: Duration,
-    /// Time to live of the answers; 0: the host's default.
+    /// Time to live of the delayed answers; 0: the host's default, which the answer at once always has.
     pub ttl: u8,
 }
 
@@ -129,6 +143,8 @@ pub enum Answer {
         /// Of the indices asked for, those that arrived.
         arrived: Vec<u32>,
     },
+    /// To MIRROR.
+    Mirrored(Mirrored),
     /// The request cannot be served.
     Refused {
         /// Why.
@@ -194,6 +210,15 @@ impl Request {
                 octets.extend_from_slice(token);
                 octets.extend_from_slice(&session.to_be_bytes());
             }
+            Self::Mirror(mirror) => mirror.put(&mut octets),
+            Self::Knock { token, nonce, port } => {
+                octets.push(6);
+                octets.extend_from_slice(token);
+                put_nonce(&mut octets, *nonce);
+                octets.extend_from_slice(&port.to_be_bytes());
+                // As long as the answer to an IPv6 client, and longer than a POKE.
+                octets.resize(40, 0);
+            }
         }
         poke(source, timestamp, &octets)
     }
@@ -256,6 +281,12 @@ impl Request {
                 token: reader.array()?,
                 session: u32::from_be_bytes(reader.array()?),
             }),
+            5 => Mirror::read(&mut reader).map(Self::Mirror),
+            6 if data.len() >= 40 => Some(Self::Knock {
+                token: reader.array()?,
+                nonce: reader.nonce()?,
+                port: u16::from_be_bytes(reader.array()?),
+            }),
             _ => None,
         }
     }
@@ -304,6 +335,7 @@ impl Answer {
                     octets.extend_from_slice(&index.to_be_bytes());
                 }
             }
+            Self::Mirrored(mirrored) => mirrored.put(&mut octets),
             Self::Refused { reason, mapped } => {
                 octets.push(0xc0);
                 octets.push(match reason {
@@ -350,6 +382,7 @@ impl Answer {
                 }
                 Some(Self::Status { session, arrived })
             }
+            0x85 => Mirrored::read(&mut reader).map(Self::Mirrored),
             0xc0 => Some(Self::Refused {
                 reason: match reader.u8()? {
                     1 => Refused::Token,
@@ -448,143 +481,4 @@ impl Reader<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn requests() -> Vec<Request> {
-        vec![
-            Request::Hello,
-            Request::Ask(Ask {
-                token: *b"abcdefgh",
-                nonce: Nonce {
-                    session: 0xdead_beef,
-                    index: 7,
-                },
-                at_once: true,
-                from: AnswerFrom {
-                    other_port: true,
-                    other_address: false,
-                },
-                delays: vec![Duration::from_secs(29), Duration::from_secs(55)],
-                repeats: 3,
-                spacing: Duration::from_millis(100),
-                ttl: 0,
-            }),
-            Request::Status {
-                token: *b"abcdefgh",
-                session: 9,
-                indices: vec![1, 2, 500],
-            },
-            Request::Cancel {
-                token: *b"abcdefgh",
-                session: 9,
-            },
-        ]
-    }
-
-    fn answers() -> Vec<Answer> {
-        let mapped = MappedAddr::new("[2001:db8::7]:40123".parse().unwrap());
-        vec![
-            Answer::Hello {
-                token: *b"abcdefgh",
-                lifetime: Duration::from_secs(300),
-                mapped,
-                other_port: Some(4570),
-                other_address: Some("2001:db8::2".parse().unwrap()),
-            },
-            Answer::Echo {
-                nonce: Nonce {
-                    session: 1,
-                    index: 2,
-                },
-                which: 1,
-                repeat: 2,
-                elapsed: Duration::from_millis(29_100),
-                mapped,
-            },
-            Answer::Status {
-                session: 9,
-                arrived: vec![2, 500],
-            },
-            Answer::Refused {
-                reason: Refused::Quota,
-                mapped,
-            },
-        ]
-    }
-
-    #[test]
-    fn every_message_survives_the_wire() {
-        for request in requests() {
-            let poke = request.to_poke(CallNumber::from_bits(77), Timestamp::from_millis(5));
-            let Ok(Frame::Full(frame)) = Frame::decode(&poke) else {
-                panic!()
-            };
-            assert_eq!(frame.command(), Some(Command::Poke));
-            assert_eq!(
-                Request::read(frame.ies().find(IeId::Probe).unwrap()),
-                Some(request)
-            );
-        }
-        for answer in answers() {
-            assert_eq!(
-                Answer::read(&pong(&answer.to_octets()).as_frame()),
-                Some(answer)
-            );
-        }
-    }
-
-    #[test]
-    fn no_answer_is_longer_than_its_request() {
-        let longest = |octets: &[u8]| octets.len();
-        let [hello, ask, status, _] = requests().try_into().unwrap();
-        let [to_hello, echo, to_status, refused] = answers().try_into().unwrap();
-        for (request, answer) in [
-            (hello, to_hello),
-            (ask.clone(), echo),
-            (status, to_status),
-            (ask, refused),
-        ] {
-            let poke = request.to_poke(CallNumber::from_bits(77), Timestamp::ZERO);
-            let answer = 12 + 2 + longest(&answer.to_octets());
-            assert!(
-                answer <= poke.len(),
-                "{request:?}: {answer} > {}",
-                poke.len()
-            );
-        }
-    }
-
-    #[test]
-    fn cut_messages_are_none_or_shorter_ones() {
-        for request in requests() {
-            let poke = request.to_poke(CallNumber::from_bits(77), Timestamp::ZERO);
-            for end in 0..poke.len().saturating_sub(14) {
-                let _ = Request::read(&poke[14..14 + end]);
-            }
-        }
-        for answer in answers() {
-            let octets = answer.to_octets();
-            for end in 0..octets.len() {
-                let _ = Answer::read(&pong(&octets[..end]).as_frame());
-            }
-        }
-    }
-
-    struct Pong(Vec<u8>);
-
-    impl Pong {
-        fn as_frame(&self) -> FullFrame<'_> {
-            match Frame::decode(&self.0) {
-                Ok(Frame::Full(frame)) => frame,
-                other => panic!("{other:?}"),
-            }
-        }
-    }
-
-    fn pong(probe: &[u8]) -> Pong {
-        let mut octets = poke(CallNumber::STATELESS, Timestamp::ZERO, probe);
-        octets[11] = Command::Pong.get();
-        Pong(octets)
-    }
-}
+mod tests;

@@ -5,6 +5,8 @@
 //! is bounded: see the constants. A client may ask for many answers by one request, so that delayed answers
 //! are charged when they are asked for, to the IPv4 address or the IPv6 /64 that they go to.
 
+mod knocks;
+
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     net::IpAddr,
@@ -13,8 +15,11 @@ use std::{
 
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
+use self::knocks::Knocks;
 use crate::{
-    probe::message::{Answer, AnswerFrom, Ask, MAX_STATUS, Nonce, Refused, Request},
+    probe::message::{
+        Answer, AnswerFrom, Ask, MAX_STATUS, Mirror, Mirrored, Nonce, Refused, Request,
+    },
     proto::{
         admission::{Rate, RateLimit, source_prefix},
         contract::{SocketKey, Transmit, earlier},
@@ -25,7 +30,7 @@ use crate::{
     types::{CallNumber, MappedAddr, PeerAddr, Timestamp},
     wire::iax2::{
         command::Command,
-        frame::FullFrame,
+        frame::{Frame, FullFrame},
         ie::{IeId, IeWriter},
         ie_value::Ie,
     },
@@ -33,12 +38,12 @@ use crate::{
 
 /// The longest delay of an answer.
 pub const MAX_DELAY: Duration = Duration::from_secs(900);
-/// Delayed answers that may be pending for one client.
-pub const MAX_PENDING: usize = 1024;
+/// Delayed answers that may be pending for one client, repeats not counted.
+pub const MAX_PENDING: usize = 4096;
 /// Delayed answers that may be pending in all.
 const MAX_PENDING_TOTAL: usize = 262_144;
-/// How often a delayed answer is sent at most.
-const MAX_REPEATS: u8 = 8;
+/// How often a delayed answer is sent at most: for some minutes, where it keeps a NAT on the way open.
+pub const MAX_REPEATS: u8 = 64;
 /// Delayed answers, every repeat counted, that one client may ask for a second in the long run. A whole
 /// sweep, whose answers spread over minutes, is asked for within seconds: as many as may be pending, at once.
 const ANSWERS: Rate = Rate::per_second(2_000).with_burst(8_192);
@@ -47,7 +52,7 @@ const ANSWERS_TOTAL: Rate = Rate::per_second(50_000);
 /// Time between repeats, at least.
 const MIN_SPACING: Duration = Duration::from_millis(20);
 /// Time between repeats, at most.
-const MAX_SPACING: Duration = Duration::from_secs(1);
+const MAX_SPACING: Duration = Duration::from_secs(30);
 /// Answers are never sent with a time to live above this.
 const MAX_TTL: u8 = 64;
 /// How long an arrival is remembered for STATUS.
@@ -81,6 +86,7 @@ pub struct Reflector {
     unproven: RateLimit,
     proven: RateLimit,
     answers: RateLimit,
+    knocks: Knocks,
     pending: BTreeMap<(Instant, u64), Pending>,
     count: u64,
     /// By [`source_prefix`].
@@ -168,6 +174,7 @@ impl Reflector {
                 now,
             ),
             answers: RateLimit::new(ANSWERS, ANSWERS_TOTAL, rng.random(), now),
+            knocks: Knocks::new(&mut rng, now),
             pending: BTreeMap::new(),
             count: 0,
             clients: BTreeMap::new(),
@@ -191,6 +198,12 @@ impl Reflector {
 
     /// Takes a POKE with a PROBE element; false where it is another frame, or the element is none of ours.
     pub fn handle_frame(&mut self, frame: &FullFrame<'_>, arrival: Arrival, now: Instant) -> bool {
+        if frame.command() == Some(Command::Pong) {
+            let told = self.knocks.answered(frame, arrival, now);
+            self.outbox.extend(told);
+            // Nobody else of this server sends POKEs from these sockets.
+            return self.knocks.owns(frame.destination);
+        }
         if frame.command() != Some(Command::Poke) {
             return false;
         }
@@ -202,7 +215,9 @@ impl Reflector {
             Request::Hello => false,
             Request::Ask(Ask { token, .. })
             | Request::Status { token, .. }
-            | Request::Cancel { token, .. } => self.tokens.verify(token, arrival.peer, now),
+            | Request::Cancel { token, .. }
+            | Request::Knock { token, .. }
+            | Request::Mirror(Mirror { token, .. }) => self.tokens.verify(token, arrival.peer, now),
         };
         let rate = if is_proven {
             &mut self.proven
@@ -246,6 +261,31 @@ impl Reflector {
                     })
                     .collect();
                 self.reply(frame, arrival, &Answer::Status { session, arrived });
+            }
+            Request::Knock { nonce, port, .. } => {
+                let other = SocketKey(arrival.socket.0 ^ (OTHER_PORT | OTHER_ADDRESS));
+                if !self.sockets.contains_key(&other) {
+                    self.refuse(frame, arrival, Refused::NoSocket);
+                } else if let Some(poke) =
+                    self.knocks.knock(frame, arrival, (nonce, port), other, now)
+                {
+                    self.outbox.push_back(poke);
+                } else {
+                    self.refuse(frame, arrival, Refused::Quota);
+                }
+            }
+            Request::Mirror(mirror) => {
+                // What was decoded is written again as it came.
+                let mut octets = Frame::Full(*frame).to_vec();
+                octets.truncate(mirror.repeated());
+                let mirrored = Mirrored {
+                    nonce: mirror.nonce,
+                    length: u16::try_from(arrival.length).unwrap_or(u16::MAX),
+                    hidden: mapped,
+                    plain: mapped,
+                    octets,
+                };
+                self.reply(frame, arrival, &Answer::Mirrored(mirrored));
             }
             Request::Cancel { session, .. } => {
                 self.cancel(source_prefix(arrival.peer.get().ip()), session);
@@ -348,7 +388,7 @@ impl Reflector {
                 socket,
                 peer: arrival.peer,
                 payload: pong(frame.source, frame.timestamp, &echo),
-                ttl,
+                ttl: None,
             });
         }
         for (which, delay) in (1..).zip(&ask.delays) {

@@ -6,8 +6,10 @@
 //! registration is renewed as a PBX would, from its own socket and in its own rhythm, so that a mapping
 //! that changes within a refresh shows in what the registrar sees.
 
+mod beside;
 mod calls;
 mod config;
+mod found;
 mod lifetimes;
 mod machine;
 mod record;
@@ -20,15 +22,13 @@ use std::{
 
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
-pub use self::config::{SurveyConfig, SurveyEvent, SweepPlan, UnaidedPlan};
-use self::{calls::note_registered, record::Record, sweep::Sweep};
+pub use self::config::{Experiment, SurveyConfig, SurveyEvent, SweepPlan, UnaidedPlan};
+use self::{beside::Beside, record::Record, sweep::Sweep};
 use crate::{
     probe::{
         callback::Callback,
         calls::Calls,
-        evidence::{
-            Evidence, MappingEvidence, MappingObservation, MappingSource, RegistrationState,
-        },
+        evidence::RegistrationState,
         hairpin::{Hairpin, HairpinConfig},
         mapping::{Mapping, MappingConfig},
         reach::{Reach, ReachConfig},
@@ -54,6 +54,8 @@ pub struct Survey {
     /// What the reflector sees of the socket of the registration.
     registered_mapping: Option<Mapping>,
     hairpin: Option<Hairpin>,
+    hairpin_waits: bool,
+    beside: Beside,
     lifetime: Option<Sweep>,
     calls: Option<Calls>,
     callback: Option<Callback>,
@@ -91,13 +93,15 @@ const CONTROL_SOCKET: SocketKey = SocketKey(4);
 pub const CALLS_SOCKET: SocketKey = SocketKey(5);
 const CALLBACK_SOCKET: SocketKey = SocketKey(6);
 const HAIRPIN_SOCKETS: [SocketKey; 2] = [SocketKey(7), SocketKey(8)];
-const FIRST_LIFETIME_SOCKET: u32 = 16;
+const FIRST_LIFETIME_SOCKET: u32 = beside::END;
 /// How often the mapping is looked at again: more often than any NAT known forgets one.
 const MAPPING_AGAIN: Duration = Duration::from_secs(4);
 
 /// A registration that timed out is tried so often again where the line loses packets, as any client would:
 /// four losses in a row are no silence.
 const RETRIES: u8 = 2;
+/// The same where POKEs are answered and none was lost: ten of them do not show every loss.
+const RETRIES_CLEAN: u8 = 1;
 /// How often progress is told.
 const TICK: Duration = Duration::from_millis(500);
 
@@ -115,6 +119,8 @@ impl Survey {
             mapping: None,
             registered_mapping: None,
             hairpin: None,
+            hairpin_waits: false,
+            beside: Beside::default(),
             lifetime: None,
             calls: None,
             callback: None,
@@ -148,6 +154,8 @@ impl Survey {
             return;
         }
         self.stopped = true;
+        self.beside.stop(now);
+        self.drain_beside(now);
         if let Some(lifetime) = &mut self.lifetime {
             lifetime.stop(now);
             while let Some(transmit) = lifetime.poll_transmit() {
@@ -162,51 +170,6 @@ impl Survey {
             self.drain(now);
         } else {
             self.finish();
-        }
-    }
-
-    /// What was found so far.
-    #[must_use]
-    pub fn evidence(&self) -> Evidence {
-        let call_token = self
-            .record
-            .as_ref()
-            .and_then(|record| record.evidence().call_token);
-        let mut reach = self.reach.as_ref().map(|reach| reach.evidence().clone());
-        if let Some(reach) = &mut reach {
-            reach.call_token_required = call_token;
-            reach.reflector = self
-                .mapping
-                .as_ref()
-                .and_then(|mapping| mapping.is_reflector(self.config.provider));
-        }
-        let mut reflector = self
-            .reflector_reach
-            .as_ref()
-            .map(|reach| reach.evidence().clone());
-        if let Some(evidence) = &mut reflector {
-            evidence.reflector = self
-                .config
-                .reflector
-                .zip(self.mapping.as_ref())
-                .and_then(|(peer, mapping)| mapping.is_reflector(peer));
-        }
-        Evidence {
-            reach,
-            reflector,
-            same_port: self
-                .same_port
-                .as_ref()
-                .map(|reach| reach.evidence().clone()),
-            registration: self.record.as_ref().map(|record| record.evidence().clone()),
-            asterisk: None,
-            mapping: self.mapping_evidence(),
-            lifetime: self.lifetime.as_ref().and_then(Sweep::evidence),
-            hairpin: self.hairpin.as_ref().map(|hairpin| *hairpin.evidence()),
-            port_mapping: None,
-            calls: self.calls.as_ref().map(Calls::evidence),
-            callback: self.callback.as_ref().map(|it| it.evidence().clone()),
-            interrupted: self.stopped || self.stage != Stage::Over,
         }
     }
 
@@ -232,6 +195,8 @@ impl Survey {
         if self.config.credentials.is_some() {
             self.register(now);
         }
+        let reflectors = self.reflectors();
+        self.beside = Beside::new(&self.config, &reflectors, &mut self.rng, now);
         if self.config.mapping || self.config.sweep.is_some() {
             let config = MappingConfig {
                 // Without a registration the user's port is free for this.
@@ -239,19 +204,21 @@ impl Survey {
                     Some(_) => MAPPING_SOCKET,
                     None => REGISTRATION_SOCKET,
                 },
-                reflectors: self.reflectors(),
+                reflectors,
                 stun: self.config.stun.clone(),
+                hold: self.beside.needs_strangers(),
                 again: MAPPING_AGAIN,
                 epoch: self.born,
                 seed: self.rng.random(),
             };
             self.mapping = Some(Mapping::new(config, now));
         }
-        self.begin_hairpin(now);
+        self.hairpin_waits = self.config.hairpin;
     }
 
+    /// Begins once nobody needs the servers' other addresses to be strangers: it asks them, too.
     fn begin_hairpin(&mut self, now: Instant) {
-        if self.config.hairpin {
+        if std::mem::take(&mut self.hairpin_waits) {
             let config = HairpinConfig {
                 sockets: HAIRPIN_SOCKETS,
                 reflectors: self.reflectors(),
@@ -287,6 +254,7 @@ impl Survey {
             socket: REGISTRATION_SOCKET,
             reflectors: vec![reflector],
             stun: Vec::new(),
+            hold: false,
             // The survey ends before.
             again: Duration::from_secs(24 * 3600),
             epoch: self.born,
@@ -296,29 +264,6 @@ impl Survey {
         let socket = REGISTRATION_SOCKET;
         mapping.handle_input(Input::Opened { socket, local }, now);
         self.registered_mapping = Some(mapping);
-    }
-
-    /// What was seen of the mapping of all sockets.
-    fn mapping_evidence(&self) -> Option<MappingEvidence> {
-        let mut evidence = self.mapping.as_ref()?.evidence().clone();
-        let registration = self.record.as_ref().map(Record::evidence);
-        if let Some(mapping) = &self.registered_mapping
-            && let Some(registration) = registration
-            && let Some(local) = registration.local
-        {
-            let apparent = registration.apparent.iter();
-            let of_registrar = apparent.map(|(at, mapped)| MappingObservation {
-                local,
-                peer: self.config.provider,
-                mapped: *mapped,
-                at: *at,
-                via: MappingSource::Registrar,
-            });
-            evidence.observations.extend(of_registrar);
-            let own = mapping.evidence().observations.iter();
-            evidence.observations.extend(own);
-        }
-        Some(evidence)
     }
 
     fn register(&mut self, now: Instant) {
@@ -370,6 +315,7 @@ impl Survey {
         if self.registration_is_over() {
             self.look_at_registration(now);
         }
+        self.drain_beside(now);
         for mapping in [&mut self.mapping, &mut self.registered_mapping]
             .into_iter()
             .flatten()
@@ -391,6 +337,22 @@ impl Survey {
         self.advance(now);
     }
 
+    /// What the others have to send, and who waits for them.
+    fn drain_beside(&mut self, now: Instant) {
+        while let Some(transmit) = self.beside.poll_transmit() {
+            self.outbox.push_back(transmit);
+        }
+        while self.beside.poll_event().is_some() {
+            self.events.push_back(SurveyEvent::Done);
+        }
+        if !self.beside.needs_strangers() {
+            if let Some(mapping) = &mut self.mapping {
+                mapping.release(now);
+            }
+            self.begin_hairpin(now);
+        }
+    }
+
     fn drain_registration(&mut self, now: Instant) {
         let Some(mut registration) = self.registration.take() else {
             return;
@@ -404,10 +366,12 @@ impl Survey {
                 && let Some(renew) = record.note(&event, now)
             {
                 self.renew = Some(renew);
-                note_registered(self.callback.as_mut(), renew, now);
+            }
+            if let RegistrationEvent::Ended(outcome) = &event {
+                self.tell_callback(outcome, now);
             }
             if matches!(event, RegistrationEvent::Ended(Outcome::TimedOut { .. })) {
-                again = self.retries < RETRIES && self.is_lossy() && !self.is_registered();
+                again = self.retries < self.retries_worth() && !self.is_registered();
             }
             self.events.push_back(SurveyEvent::Registration(event));
         }
@@ -419,17 +383,24 @@ impl Survey {
         }
     }
 
+    /// How often a registration that timed out is worth another try, by what came of the POKEs.
+    fn retries_worth(&self) -> u8 {
+        let reaches = self.reaches().map(Reach::evidence);
+        let answered: Vec<bool> = reaches
+            .filter(|seen| seen.received > 0)
+            .map(|seen| seen.received < seen.sent)
+            .collect();
+        match answered.as_slice() {
+            [] => 0,
+            lost if lost.contains(&true) => RETRIES,
+            _ => RETRIES_CLEAN,
+        }
+    }
+
     fn is_registered(&self) -> bool {
         self.record
             .as_ref()
             .is_some_and(|record| record.evidence().state == RegistrationState::Registered)
-    }
-
-    /// Whether some POKEs were answered and some were not.
-    fn is_lossy(&self) -> bool {
-        self.reaches()
-            .map(Reach::evidence)
-            .any(|evidence| (1..evidence.sent).contains(&evidence.received))
     }
 
     /// Goes on to the next stage when this one is done.
@@ -447,6 +418,8 @@ impl Survey {
         let done = self.stopped
             || (self.all_reached()
                 && self.hairpin.as_ref().is_none_or(Hairpin::is_finished)
+                && self.mapping.as_ref().is_none_or(Mapping::is_settled)
+                && self.beside.is_finished()
                 && self.calls_are_over());
         if self.stage == Stage::Sweep && swept && done && self.registration_is_over() {
             self.finish();
@@ -463,7 +436,7 @@ impl Survey {
         [&self.mapping, &self.registered_mapping]
             .into_iter()
             .flatten()
-            .all(Mapping::is_settled)
+            .all(Mapping::has_heard)
             && self.registration_is_over()
     }
 

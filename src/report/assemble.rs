@@ -13,16 +13,16 @@ use crate::{
     probe::{
         behaviour::Shape,
         evidence::{
-            AsteriskEvidence, Evidence, LifetimeEvidence, MappingEvidence, MappingSource,
-            PortMappingEvidence, ReachEvidence, RegistrationEvidence, RegistrationState, Removal,
-            ShapeLifetime,
+            AsteriskEvidence, Evidence, FilteringEvidence, HopsEvidence, LifetimeEvidence,
+            MappingEvidence, PortMappingEvidence, ReachEvidence, RegistrationEvidence,
+            RegistrationState, Removal, ShapeLifetime,
         },
     },
     report::model::{
-        Asterisk, Controls, Device, Edge, Finding, Gone, Hairpin, Host, Lifetime, Mapper, Mapping,
-        Measurements, Number, Observation, PortMapping, Provider, Reachability, Reachable,
-        Registration, Report, SCHEMA_VERSION, Severity, Spread, Taint, Time, Tool, Unknown,
-        Verdict,
+        Asterisk, Controls, Device, Edge, Filtering, Finding, Gone, Hairpin, Hops, Host, Inbound,
+        Lifetime, Mapper, Mapping, Measurements, NatHop, Number, Observation, Payload, PortMapping,
+        Provider, Reachability, Reachable, Registration, Report, SCHEMA_VERSION, Severity, Spread,
+        Taint, Time, Tool, Unknown, Verdict,
     },
     types::{MappedAddr, PeerAddr},
 };
@@ -154,6 +154,23 @@ fn measurements(evidence: &Evidence, judgement: &Judgement, headers: u32) -> Mea
             .as_ref()
             .map(|seen| calls::calls(seen, judgement, headers)),
         callback: evidence.callback.as_ref().map(calls::callback),
+        filtering: evidence
+            .filtering
+            .as_ref()
+            .map(|seen| filtering(seen, judgement)),
+        payload: evidence.payload.as_ref().map(|seen| Payload {
+            rewritten: check::payload::is_rewritten(evidence),
+            compared: seen.answers,
+            octets: u32::try_from(seen.octets).unwrap_or(u32::MAX),
+        }),
+        inbound: evidence.inbound.as_ref().and_then(|seen| {
+            Some(Inbound {
+                address: seen.address?.get(),
+                from: seen.from.map(PeerAddr::get),
+                answered: seen.answered,
+            })
+        }),
+        hops: evidence.hops.as_ref().map(|seen| hops(seen, judgement)),
         reachable: judgement.reachable.map(|reachable| Reachable {
             fraction: Some(Number::new(reachable.fraction)),
             open_s: reachable.open.map(Number::seconds),
@@ -232,10 +249,20 @@ fn asterisk(line: &AsteriskEvidence) -> Asterisk {
 }
 
 fn mapping(seen: &MappingEvidence, judgement: &Judgement) -> Mapping {
+    let depth = judgement.depth;
     Mapping {
         behaviour: judgement.nat.map(|nat| nat.behaviour.as_str().into()),
         nat: judgement.nat.and_then(|nat| nat.translated),
         port_preserved: judgement.nat.map(|nat| nat.port_preserved),
+        port_allocation: depth
+            .and_then(|depth| depth.allocation)
+            .map(|allocation| allocation.as_str().into()),
+        parity_preserved: depth.and_then(|depth| depth.parity_preserved),
+        pooling: depth
+            .and_then(|depth| depth.one_address)
+            .map(|one| if one { "paired" } else { "arbitrary" }.into()),
+        stable_under_load: depth.and_then(|depth| depth.stays),
+        unopened: depth.map(|depth| depth.unopened),
         observations: seen
             .observations
             .iter()
@@ -244,17 +271,24 @@ fn mapping(seen: &MappingEvidence, judgement: &Judgement) -> Mapping {
                 peer: observation.peer.get(),
                 mapped: observation.mapped.get(),
                 at_s: Some(Number::seconds(observation.at)),
-                via: Some(
-                    match observation.via {
-                        MappingSource::Reflector => "reflector",
-                        MappingSource::Stun => "stun",
-                        MappingSource::Registrar => "registrar",
-                    }
-                    .into(),
-                ),
+                via: Some(observation.via.as_str().into()),
             })
             .collect(),
         unanswered: seen.unanswered.iter().copied().map(PeerAddr::get).collect(),
+    }
+}
+
+fn filtering(seen: &FilteringEvidence, judgement: &Judgement) -> Filtering {
+    let (sent, received) = seen.rounds;
+    Filtering {
+        behaviour: judgement
+            .filtering
+            .map(|behaviour| behaviour.as_str().into()),
+        peer: seen.server.map(PeerAddr::get),
+        via: seen.via.map(|via| via.as_str().into()),
+        other_address: seen.from_other_address,
+        other_port: seen.from_other_port,
+        controls: (sent > 0).then_some(Controls { sent, received }),
     }
 }
 
@@ -304,14 +338,38 @@ fn port_mapping(seen: &PortMappingEvidence) -> PortMapping {
     }
 }
 
+fn hops(seen: &HopsEvidence, judgement: &Judgement) -> Hops {
+    let boxes = judgement.boxes.iter();
+    Hops {
+        nats: boxes
+            .map(|found| NatHop {
+                hop: found.hop,
+                address: found.address,
+                exchange_s: found.exchange.as_ref().map(gone).unwrap_or_default(),
+                alive_s: found
+                    .exchange
+                    .as_ref()
+                    .and_then(|edge| edge.alive.map(Number::seconds)),
+            })
+            .collect(),
+        distance: seen.distance,
+        outermost: seen.outermost,
+        routers: seen.routers.iter().map(|(_, address)| *address).collect(),
+    }
+}
+
 fn edge(seen: &ShapeLifetime) -> Edge {
     Edge {
         alive_s: seen.alive.map(Number::seconds),
-        dead_s: match seen.dead {
-            Some(dead) => Gone::After(Number::seconds(dead)),
-            None if seen.outlived => Gone::Outlived,
-            None => Gone::Unknown,
-        },
+        dead_s: gone(seen),
+    }
+}
+
+fn gone(seen: &ShapeLifetime) -> Gone {
+    match seen.dead {
+        Some(dead) => Gone::After(Number::seconds(dead)),
+        None if seen.outlived => Gone::Outlived,
+        None => Gone::Unknown,
     }
 }
 

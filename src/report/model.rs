@@ -155,6 +155,9 @@ pub struct Measurements {
     /// Where the NAT mapped one socket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mapping: Option<Mapping>,
+    /// Whom the NAT lets in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filtering: Option<Filtering>,
     /// How long idle mappings live.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lifetime: Option<Lifetime>,
@@ -164,6 +167,15 @@ pub struct Measurements {
     /// A call to the registered account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub callback: Option<calls::Callback>,
+    /// Whether what arrives equals what left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payload: Option<Payload>,
+    /// Whether strangers reach the real service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inbound: Option<Inbound>,
+    /// The boxes on the way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hops: Option<Hops>,
     /// The share of the time in which calls can come in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reachable: Option<Reachable>,
@@ -260,6 +272,21 @@ pub struct Mapping {
     pub nat: Option<bool>,
     /// The mapping keeps the port of the socket.
     pub port_preserved: Option<bool>,
+    /// How ports are chosen: `preserved`, `sequential` or `random`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port_allocation: Option<String>,
+    /// Even ports stay even and odd ones odd.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parity_preserved: Option<bool>,
+    /// `paired`: all mappings of this host have one public address; `arbitrary`: they have several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pooling: Option<String>,
+    /// A mapping stays where it is while others are opened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stable_under_load: Option<bool>,
+    /// Sockets whose mapping never opened although others did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unopened: Option<u32>,
     /// What was seen.
     #[serde(default)]
     pub observations: Vec<Observation>,
@@ -283,6 +310,84 @@ pub struct Observation {
     /// How it was learned: `reflector`, `stun` or `registrar`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub via: Option<String>,
+}
+
+/// Whom the NAT lets in to a socket that has sent to one endpoint alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Filtering {
+    /// `none`, `endpoint-independent`, `address-dependent`, `address-and-port-dependent` or
+    /// `unknown`.
+    pub behaviour: Option<String>,
+    /// The endpoint that was sent to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer: Option<SocketAddr>,
+    /// How it was asked: `reflector` or `stun`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<String>,
+    /// Answers from another address come in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other_address: Option<bool>,
+    /// Answers from another port of the same address come in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other_port: Option<bool>,
+    /// Rounds of questions, each with a control probe.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub controls: Option<Controls>,
+}
+
+/// What left compared with what arrived.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Payload {
+    /// Somebody on the way rewrites the content; null: not known.
+    pub rewritten: Option<bool>,
+    /// Datagrams compared.
+    pub compared: u32,
+    /// Octets of each.
+    pub octets: u32,
+}
+
+/// POKEs of a stranger to the PBX's port at the public address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inbound {
+    /// Where they went.
+    pub address: SocketAddr,
+    /// The stranger.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<SocketAddr>,
+    /// One was answered; null: not known.
+    pub answered: Option<bool>,
+}
+
+/// The boxes on the way to the reflector.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Hops {
+    /// Those that are proven to keep state, the nearest first.
+    #[serde(default)]
+    pub nats: Vec<NatHop>,
+    /// How many hops away the reflector is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub distance: Option<u8>,
+    /// The hop of the outermost box that filters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outermost: Option<u8>,
+    /// All routers on the way, the nearest first; null: one that reports nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routers: Vec<Option<IpAddr>>,
+}
+
+/// A box that keeps state.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct NatHop {
+    /// How many hops away; 1 is the nearest.
+    pub hop: u8,
+    /// Its address on our side.
+    pub address: Option<IpAddr>,
+    /// After how long it forgets an idle exchange; null: it kept it for as long as was tried.
+    #[serde(default, skip_serializing_if = "Gone::is_unknown")]
+    pub exchange_s: Gone,
+    /// The longest idle time after which it was proven to remember.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alive_s: Option<Number>,
 }
 
 /// How long idle mappings live.

@@ -1,5 +1,6 @@
 //! The report as text of 80 columns: the verdict in one sentence, the findings, the measurements.
 
+mod boxes;
 mod calls;
 mod measured;
 mod taint;

@@ -128,7 +128,7 @@ fn pokes_of_the_registrar_spoil_nothing() {
         assert_eq!(
             edge(&report, "exchange"),
             (Some(5.0), Some(6.0)),
-            "{options}"
+            "{options}: {report:#}"
         );
         assert_restored(&registrar, &report);
     }

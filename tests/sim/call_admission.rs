@@ -1,11 +1,19 @@
 //! Who may call, and whether the call is encrypted.
 
-use iax2_natcheck::proto::{
-    account::{Account, CallTokenRule, EncryptionRule},
-    auth::{Credentials, Method},
-    call::{EncryptionOffer, Ending, Stage},
-    door::Refusal,
-    switchboard::SwitchboardEvent,
+use iax2_natcheck::{
+    proto::{
+        account::{Account, CallTokenRule, EncryptionRule},
+        auth::{Credentials, Method},
+        call::{EncryptionOffer, Ending, Stage},
+        contract::{Input, Machine as _, SocketKey},
+        door::Refusal,
+        switchboard::SwitchboardEvent,
+    },
+    types::{SeqNo, Timestamp},
+    wire::iax2::{
+        command::{Command, FrameType},
+        frame::{Frame, FullFrame},
+    },
 };
 
 use crate::{
@@ -165,4 +173,34 @@ fn encryption_is_as_the_account_says() {
         let longest = exchange.sent.iter().map(|sent| sent.payload.len()).max();
         assert_eq!(longest >= Some(194), encrypted);
     }
+}
+
+#[test]
+fn who_names_no_number_of_ours_hears_nothing_more() {
+    let old = Account {
+        call_token: CallTokenRule::Optional,
+        ..alice()
+    };
+    let mut exchange = Exchange::new(vec![old], &[]);
+    let caller = exchange.dial("600", |config| config.offer_token = false);
+    exchange.vanish(caller);
+    exchange.run(millis(100));
+    assert_eq!(exchange.sent.len(), 1);
+    // Shorter than the challenge, from a source that may be forged, in the stream or not.
+    for (command, oseqno) in [(Command::Ping, 0), (Command::Ping, 1), (Command::Vnak, 1)] {
+        let frame = FullFrame {
+            frame_type: FrameType::Iax,
+            subclass: command.into(),
+            oseqno: SeqNo::new(oseqno),
+            ..FullFrame::poke_from(exchange.callers[caller].call.local(), Timestamp::ZERO)
+        };
+        let input = Input::Datagram {
+            socket: SocketKey(0),
+            source: exchange.callers[caller].peer,
+            payload: &Frame::Full(frame).to_vec(),
+        };
+        exchange.provider.handle_input(input, exchange.now);
+    }
+    exchange.run(seconds(5));
+    assert_eq!(exchange.sent.len(), 1);
 }

@@ -42,6 +42,7 @@ fn sweep(nat: NatConfig, longest: u64, budget: usize, loss: f64, number: u64) ->
         shapes: Shape::ALL.to_vec(),
         longest: seconds(longest),
         budget,
+        isolation: None,
         lossy: loss > 0.0,
         seed: seed(number),
     };
@@ -218,6 +219,7 @@ fn stun_sweep(knows_response_port: bool) -> Option<LifetimeEvidence> {
         shapes: Shape::ALL.to_vec(),
         longest: seconds(30),
         budget: 512,
+        isolation: None,
         lossy: false,
         seed: seed(8),
     };

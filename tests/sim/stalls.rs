@@ -175,6 +175,7 @@ fn run(case: &Case) -> LifetimeEvidence {
         shapes: Shape::ALL.to_vec(),
         longest: seconds(case.longest),
         budget: 1024,
+        isolation: None,
         lossy: false,
         seed: seed(1),
     };

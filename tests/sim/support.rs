@@ -112,6 +112,17 @@ pub(crate) fn provider_with_key(
 
 /// A site behind these NATs, on a line with this loss each way and 5 ms of delay.
 pub(crate) fn site(world: &mut World, nats: Vec<NatConfig>, loss: f64, number: u64) -> SiteId {
+    far_site(world, nats, loss, number, 0)
+}
+
+/// The same with so many routers behind the NATs.
+pub(crate) fn far_site(
+    world: &mut World,
+    nats: Vec<NatConfig>,
+    loss: f64,
+    number: u64,
+    hops: u8,
+) -> SiteId {
     let faults = Faults {
         loss,
         delay: Duration::from_millis(5),
@@ -124,6 +135,7 @@ pub(crate) fn site(world: &mut World, nats: Vec<NatConfig>, loss: f64, number: u
             inbound: faults,
             seed: number,
         },
+        hops,
         ..SiteConfig::default()
     })
 }

@@ -24,6 +24,9 @@ enum Kind {
     Address,
     /// `192.0.2.1` or `2001:db8::1`.
     Host,
+    Ip,
+    /// The same, or null.
+    IpOrNull,
     /// RFC 3339, UTC.
     Time,
     /// One of these words.
@@ -50,7 +53,7 @@ enum Need {
     OrEither,
 }
 
-use Kind::{Address, Any, Count, Flag, Host, List, Number, Object, Text, Time, Word};
+use Kind::{Address, Any, Count, Flag, Host, Ip, IpOrNull, List, Number, Object, Text, Time, Word};
 use Need::{OrAbsent, OrEither, OrNull, Required};
 
 const DEPENDENCE: Kind = Word(&[
@@ -90,6 +93,8 @@ const KEYS: &[Key] = &[
             "register",
             "call",
             "nat mapping",
+            "nat filtering",
+            "nat hops",
             "nat lifetime",
             "nat hairpin",
             "taint",
@@ -202,6 +207,21 @@ const KEYS: &[Key] = &[
     ("measurements.mapping", "behaviour", OrNull, DEPENDENCE),
     ("measurements.mapping", "nat", OrNull, Flag),
     ("measurements.mapping", "port_preserved", OrNull, Flag),
+    (
+        "measurements.mapping",
+        "port_allocation",
+        OrAbsent,
+        Word(&["preserved", "sequential", "random"]),
+    ),
+    ("measurements.mapping", "parity_preserved", OrAbsent, Flag),
+    (
+        "measurements.mapping",
+        "pooling",
+        OrAbsent,
+        Word(&["paired", "arbitrary"]),
+    ),
+    ("measurements.mapping", "stable_under_load", OrAbsent, Flag),
+    ("measurements.mapping", "unopened", OrAbsent, Count),
     ("measurements.mapping", "observations", Required, List),
     ("measurements.mapping.observations", "[]", Required, Object),
     (
@@ -236,6 +256,25 @@ const KEYS: &[Key] = &[
     ),
     ("measurements.mapping", "unanswered", OrAbsent, List),
     ("measurements.mapping.unanswered", "[]", Required, Address),
+    ("measurements", "filtering", OrAbsent, Object),
+    ("measurements.filtering", "behaviour", Required, DEPENDENCE),
+    ("measurements.filtering", "peer", OrAbsent, Address),
+    (
+        "measurements.filtering",
+        "via",
+        OrAbsent,
+        Word(&["reflector", "stun"]),
+    ),
+    ("measurements.filtering", "other_address", OrAbsent, Flag),
+    ("measurements.filtering", "other_port", OrAbsent, Flag),
+    ("measurements.filtering", "controls", OrAbsent, Object),
+    ("measurements.filtering.controls", "sent", Required, Count),
+    (
+        "measurements.filtering.controls",
+        "received",
+        Required,
+        Count,
+    ),
     ("measurements", "lifetime", OrAbsent, Object),
     (
         "measurements.lifetime",
@@ -284,6 +323,25 @@ const KEYS: &[Key] = &[
     ("measurements.callback.control", "arrived", OrNull, Flag),
     ("measurements.callback.control", "took_ms", OrNull, Number),
     ("measurements", "calls", OrAbsent, Object),
+    ("measurements", "payload", OrAbsent, Object),
+    ("measurements.payload", "rewritten", OrNull, Flag),
+    ("measurements.payload", "compared", Required, Count),
+    ("measurements.payload", "octets", Required, Count),
+    ("measurements", "inbound", OrAbsent, Object),
+    ("measurements.inbound", "address", Required, Address),
+    ("measurements.inbound", "from", OrAbsent, Address),
+    ("measurements.inbound", "answered", OrNull, Flag),
+    ("measurements", "hops", OrAbsent, Object),
+    ("measurements.hops", "nats", Required, List),
+    ("measurements.hops.nats", "[]", Required, Object),
+    ("measurements.hops.nats[]", "hop", Required, Count),
+    ("measurements.hops.nats[]", "address", OrNull, Ip),
+    ("measurements.hops.nats[]", "exchange_s", OrEither, Number),
+    ("measurements.hops.nats[]", "alive_s", OrAbsent, Number),
+    ("measurements.hops", "distance", OrAbsent, Count),
+    ("measurements.hops", "outermost", OrAbsent, Count),
+    ("measurements.hops", "routers", OrAbsent, List),
+    ("measurements.hops.routers", "[]", Required, IpOrNull),
     ("measurements", "reachable", OrAbsent, Object),
     ("measurements.reachable", "fraction", Required, Number),
     ("measurements.reachable", "open_s", OrNull, Number),
@@ -440,6 +498,8 @@ fn fits(value: &Value, kind: Kind) -> bool {
             let read = text.parse::<IpAddr>();
             read.is_ok_and(|ip| ip.to_string() == text)
         }),
+        Ip => text.is_some_and(|text| text.parse::<IpAddr>().is_ok()),
+        IpOrNull => value.is_null() || fits(value, Ip),
         Time => {
             text.is_some_and(|text| text.ends_with('Z') && humantime::parse_rfc3339(text).is_ok())
         }

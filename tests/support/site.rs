@@ -46,14 +46,10 @@ impl Site {
 
     /// The same, and the client's host has a second address in its LAN.
     pub fn with_sibling(routers: impl IntoIterator<Item = Router>) -> Self {
-        let network = Network {
+        Self::of(Network {
             clients: vec![CLIENT, SIBLING],
-            servers: vec![PROVIDER, REFLECTOR, ALTERNATE],
             ..Network::behind(routers)
-        };
-        Self {
-            lab: NatLab::new(&network).unwrap(),
-        }
+        })
     }
 
     /// The namespaces.

@@ -86,7 +86,7 @@ pub(super) fn of_a_call(arg: Arg) -> Arg {
             .help("The provider: a name (SRV _iax._udp is honoured) or an address, port 4569 unless given")
             .value_parser(clap::value_parser!(Target))
             .required(true),
-        "asterisk" | "callback" | "echo" | "hairpin" | "max_lifetime" | "method" | "refresh"
+        "asterisk" | "callback" | "echo" | "hairpin" | "inbound" | "max_lifetime" | "method" | "refresh"
         | "sibling" | "sockets" => arg.hide(true),
         "user" => arg
             .help("The account to call as; nothing is registered")

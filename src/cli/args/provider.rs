@@ -87,6 +87,11 @@ pub(crate) struct ProviderArgs {
     #[arg(long, value_name = "EXTENSION", requires = "user", conflicts_with = "asterisk",
           help_heading = HEADING)]
     pub(crate) callback: Option<String>,
+    /// The PBX takes calls on this UDP port of the public address from hosts that it does not register with:
+    /// complain where none of them gets in
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1024..),
+          help_heading = HEADING)]
+    pub(crate) inbound: Option<u16>,
     /// On the PBX itself: take account, refresh and state from the running Asterisk, and register
     /// nothing
     #[arg(long, conflicts_with_all = ["secret_file", "rsa_key"], help_heading = HEADING)]

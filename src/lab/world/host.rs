@@ -51,7 +51,7 @@ impl Host {
                     return None;
                 }
                 let (address, elder) = match siblings {
-                    Some((ip, distance)) if key.0 >= *distance => {
+                    Some((ip, distance)) if key.0 / 2 < *distance && key.0 >= *distance => {
                         (&*ip, sockets.get(&SocketKey(key.0 - *distance)))
                     }
                     _ => (&*address, None),
@@ -89,7 +89,7 @@ pub(super) enum Role {
         next: u16,
         /// How many sockets the host may have.
         most: usize,
-        /// The sockets of these keys and above have another address, and the port of the socket whose key
+        /// The sockets from this key to below twice it have another address, and the port of the one whose key
         /// is that much lower.
         siblings: Option<(IpAddr, u32)>,
     },

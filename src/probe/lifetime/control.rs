@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Lifetime, SPACING};
+use super::{Lifetime, question::Later};
 
 /// Time between control probes.
 pub(super) const CONTROL: Duration = Duration::from_millis(150);
@@ -86,10 +86,8 @@ impl Lifetime {
     pub(super) fn send_control(&mut self, now: Instant) {
         let nonce = self.take_nonce();
         self.controls.handle_sent(nonce.index, now);
-        let payload = self
-            .config
-            .answerer
-            .ask(self.token, nonce, true, &[], (1, SPACING));
+        let later = Later::default();
+        let payload = self.config.answerer.ask(self.token, nonce, true, &later);
         self.transmit(self.config.control, payload, now);
     }
 

@@ -102,7 +102,7 @@ impl Lifetime {
         };
         candidate.sample = sample;
         let (shape, idle) = (candidate.shape, candidate.idle);
-        if sample == Sample::Alive && shape == Shape::Exchange {
+        if sample == Sample::Alive && shape == Shape::Exchange && self.config.isolation.is_none() {
             candidate.stage = Stage::IdleAgain;
             candidate.copies = 0;
             candidate.late = false;
@@ -151,6 +151,7 @@ impl Lifetime {
     pub(super) fn end_pass(&mut self, now: Instant) {
         self.candidates.clear();
         self.deadlines.clear();
+        self.kept.clear();
         self.by_index.clear();
         self.status = None;
         self.renew = None;

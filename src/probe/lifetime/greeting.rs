@@ -3,7 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Lifetime, LifetimeEvent, Phase, question::Answerer};
+use super::{
+    Lifetime, LifetimeEvent, Phase,
+    question::{Answerer, Later},
+};
 use crate::{probe::message::Nonce, proto::contract::SocketKey, types::MappedAddr};
 
 /// Greetings before the answerer is given up on.
@@ -81,10 +84,8 @@ impl Lifetime {
             socket,
             index: nonce.index,
         });
-        let payload = self
-            .config
-            .answerer
-            .ask(self.token, nonce, true, &[], (1, Duration::ZERO));
+        let later = Later::default();
+        let payload = self.config.answerer.ask(self.token, nonce, true, &later);
         self.transmit(socket, payload, now);
     }
 

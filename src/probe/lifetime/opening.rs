@@ -6,6 +6,7 @@ use super::{
     Lifetime, Phase, SPACING,
     candidate::{Candidate, Stage},
     edge::Sample,
+    question::Later,
 };
 use crate::{
     probe::{behaviour::Shape, message::Nonce},
@@ -77,17 +78,19 @@ impl Lifetime {
             candidate.attempts += 1;
             self.mappings += 1;
         }
-        let delays = if stage == Stage::Opening {
-            Vec::new()
-        } else {
-            candidate.delays()
+        let (socket, idle) = (candidate.socket, candidate.first_idle());
+        let isolation = self.config.isolation;
+        let later = match (stage, isolation) {
+            (Stage::Opening, None) => Later::default(),
+            (Stage::Opening, Some(isolation)) => isolation.far_packets(idle),
+            (_, Some(_)) => Later::once(idle, (copies, SPACING)),
+            (_, None) => Later {
+                delays: candidate.delays(),
+                ..Later::once(idle, (copies, SPACING))
+            },
         };
         let at_once = stage != Stage::Unconfirmed;
-        let socket = candidate.socket;
-        let payload =
-            self.config
-                .answerer
-                .ask(self.token, nonce, at_once, &delays, (copies, SPACING));
+        let payload = self.config.answerer.ask(self.token, nonce, at_once, &later);
         self.by_index.insert(nonce.index, place);
         self.transmit(socket, payload, now);
         self.arm(
@@ -136,6 +139,7 @@ impl Lifetime {
         candidate.copies = 0;
         candidate.late = false;
         let due = since + candidate.first_idle();
+        self.keep_later(place, since);
         self.arm(place, Some(if keeps_no_delay { due } else { due + wait }));
     }
 }

@@ -32,6 +32,28 @@ impl Answerer {
     }
 }
 
+/// The answers that a request asks for besides the one at once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Later {
+    /// After these times.
+    pub(super) delays: Vec<Duration>,
+    /// Each so often, so far apart.
+    pub(super) copies: (u8, Duration),
+    /// With this time to live; 0: the host's default.
+    pub(super) ttl: u8,
+}
+
+impl Later {
+    /// One answer, in copies.
+    pub(super) fn once(delay: Duration, copies: (u8, Duration)) -> Self {
+        Self {
+            delays: vec![delay],
+            copies,
+            ttl: 0,
+        }
+    }
+}
+
 /// An answer, whoever gave it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Reply {
@@ -68,8 +90,7 @@ impl Answerer {
         token: [u8; TOKEN_LENGTH],
         nonce: Nonce,
         at_once: bool,
-        delays: &[Duration],
-        (repeats, spacing): (u8, Duration),
+        later: &Later,
     ) -> Vec<u8> {
         match self {
             Self::Reflector(_) => Request::Ask(Ask {
@@ -77,10 +98,10 @@ impl Answerer {
                 nonce,
                 at_once,
                 from: AnswerFrom::default(),
-                delays: delays.to_vec(),
-                repeats,
-                spacing,
-                ttl: 0,
+                delays: later.delays.clone(),
+                repeats: later.copies.0,
+                spacing: later.copies.1,
+                ttl: later.ttl,
             })
             .to_poke(number(nonce), timestamp(nonce)),
             Self::Stun(_) => binding(nonce, 0, None),
@@ -153,6 +174,7 @@ impl Answerer {
                         indices: arrived,
                     },
                     Answer::Refused { reason, .. } => Reply::Refused { index, reason },
+                    Answer::Mirrored(_) => return None,
                 })
             }
             Self::Stun(_) => {

@@ -121,6 +121,9 @@ pub struct UnaidedLifetime {
     concluded: Vec<bool>,
     /// The sibling alone: its port must be kept where nothing is in the way.
     lone: Option<Pair>,
+    /// What is tried once that is known. An Asterisk that takes two registrations of one account at the same
+    /// moment tells both the address of the one.
+    planned: Option<Plan>,
     listening: Option<Listening>,
     /// The mappings that siblings were given.
     given: BTreeSet<MappedAddr>,
@@ -167,6 +170,7 @@ impl UnaidedLifetime {
             trials: Vec::new(),
             concluded: Vec::new(),
             lone: None,
+            planned: None,
             listening: None,
             given: BTreeSet::new(),
             next_socket: config.first_socket,
@@ -180,14 +184,14 @@ impl UnaidedLifetime {
             let account = unaided.account();
             let longest = unaided.config.longest;
             unaided.listening = Some(Listening::new(account, longest, now));
+        } else if unaided.config.method == Unaided::Sibling {
+            let account = unaided.account();
+            let asking = SocketKey(account.socket.0 + SIBLINGS);
+            let seed = unaided.rng.random();
+            let lone = Pair::new(Kind::Lone, Duration::ZERO, account, asking, seed, now);
+            unaided.lone = Some(lone);
+            unaided.planned = Some(plan);
         } else {
-            if unaided.config.method == Unaided::Sibling {
-                let account = unaided.account();
-                let asking = SocketKey(account.socket.0 + SIBLINGS);
-                let seed = unaided.rng.random();
-                let lone = Pair::new(Kind::Lone, Duration::ZERO, account, asking, seed, now);
-                unaided.lone = Some(lone);
-            }
             unaided.schedule(&plan, now);
         }
         unaided.handle_timeout(now);
@@ -329,7 +333,7 @@ impl UnaidedLifetime {
 
     fn schedule(&mut self, plan: &Plan, now: Instant) {
         let idles: Vec<Duration> = plan.iter().flat_map(|(_, idles)| idles.clone()).collect();
-        for (place, idle) in (0..).zip(idles) {
+        for (place, idle) in (1..).zip(idles) {
             let begins = now + STAGGER * place;
             let account = self.account();
             let own = account.socket;
@@ -417,17 +421,14 @@ impl UnaidedLifetime {
             }
             return;
         }
-        let is_lone_done = self
-            .lone
-            .as_ref()
-            .is_none_or(|lone| lone.result().is_some());
+        let lone = self.lone.as_ref().map(Pair::result);
+        let is_hopeless = matches!(lone, Some(Some(result)) if result != Result::Alive);
+        let is_lone_done = lone.is_none_or(|result| result.is_some());
+        if let Some(plan) = self.planned.take_if(|_| is_lone_done && !is_hopeless) {
+            self.schedule(&plan, now);
+        }
         let is_refused =
             self.refusals() >= REFUSALS && self.passes.edge(Shape::Exchange).alive.is_none();
-        let is_hopeless = is_lone_done
-            && self
-                .lone
-                .as_ref()
-                .is_some_and(|lone| lone.result() != Some(Result::Alive));
         let is_done = (self.passes.is_settled() && is_lone_done) || is_refused || is_hopeless;
         if self.stage == Stage::Running && is_done {
             let may_go_on = !is_refused && !is_hopeless;

@@ -131,7 +131,7 @@ fn a_whole_sweep_is_granted_at_once() {
 #[test]
 fn a_quota_is_for_a_whole_ipv6_64() {
     let mut scene = Scene::new();
-    let granted = (1..=1200).filter(|host| {
+    let granted = (1..=4200).filter(|host| {
         scene.from(&format!("[2001:db8::{host:x}]:4569"));
         scene.ask(1, *host, &[60], 1)
     });
@@ -175,4 +175,51 @@ fn the_oldest_arrival_is_forgotten_first() {
         panic!("{answers:?}");
     };
     assert_eq!(arrived, &[0, 1, count - 1]);
+}
+
+#[test]
+fn a_knock_goes_to_the_proven_address_alone_and_not_often() {
+    let mut scene = Scene::new();
+    let sockets = (0..4).map(|key| {
+        let address = format!("[2001:db8:f::{key}]:4569");
+        (SocketKey(key), PeerAddr::new(address.parse().unwrap()))
+    });
+    scene.reflector.sockets = sockets.collect();
+    let mut knock = |port, token| {
+        let nonce = Nonce {
+            session: 1,
+            index: 1,
+        };
+        let request = Request::Knock { token, nonce, port };
+        let datagram = request.to_poke(CallNumber::from_bits(5), Timestamp::ZERO);
+        let Ok(Frame::Full(frame)) = Frame::decode(&datagram) else {
+            panic!()
+        };
+        let arrival = Arrival {
+            socket: SocketKey(0),
+            peer: scene.peer,
+            length: datagram.len(),
+        };
+        assert!(scene.reflector.handle_frame(&frame, arrival, scene.now));
+        let sent: Vec<Transmit> = std::iter::from_fn(|| scene.reflector.poll_transmit()).collect();
+        assert!(
+            sent.iter()
+                .all(|sent| sent.peer.get().ip() == scene.peer.get().ip())
+        );
+        assert!(sent.iter().all(|sent| sent.payload.len() <= datagram.len()));
+        let strangers = sent.iter().filter(|sent| sent.socket == SocketKey(3));
+        strangers
+            .map(|sent| sent.peer.get().port())
+            .collect::<Vec<_>>()
+    };
+    let token = scene.token;
+    assert_eq!(knock(4569, token), [4569]);
+    assert_eq!(knock(53, token), [0; 0], "a system's own service");
+    assert_eq!(
+        knock(4569, [0; TOKEN_LENGTH]),
+        [0; 0],
+        "nothing proves the address"
+    );
+    let granted = (0..40).filter(|_| !knock(4569, token).is_empty());
+    assert_eq!(granted.count(), 15);
 }

@@ -5,13 +5,16 @@ use std::time::Instant;
 
 use rand::RngExt as _;
 
-use super::{CALLBACK_SOCKET, REGISTRATION_SOCKET, Survey, SurveyEvent};
+use super::{CALLBACK_SOCKET, REGISTRATION_SOCKET, Stage, Survey, SurveyEvent};
 use crate::{
     probe::{
         callback::{Callback, CallbackConfig},
         calls::Calls,
     },
-    proto::contract::{Input, Machine as _, SocketKey},
+    proto::{
+        contract::{Input, Machine as _, SocketKey},
+        registration::Outcome,
+    },
 };
 
 impl Survey {
@@ -100,11 +103,21 @@ impl Survey {
             }
         }
     }
-}
 
-/// A registration was acknowledged, and is to be renewed at `renew`.
-pub(super) fn note_registered(callback: Option<&mut Callback>, renew: Instant, now: Instant) {
-    if let Some(callback) = callback {
-        callback.note_registered(renew.saturating_duration_since(now), now);
+    /// Tells the one who calls the registered socket how a registration of it ended. While a measurement
+    /// is to move the account's binding, or has moved it, no call comes to that socket.
+    pub(super) fn tell_callback(&mut self, outcome: &Outcome, now: Instant) {
+        let moves = self.owes_binding || (self.stage == Stage::First && self.may_move_binding());
+        let Some(callback) = self.callback.as_mut().filter(|_| !moves) else {
+            return;
+        };
+        match (outcome, self.renew) {
+            (Outcome::Acknowledged { .. }, Some(renew)) => {
+                callback.note_registered(renew.saturating_duration_since(now), now);
+            }
+            // One that failed in the first stage may be tried again.
+            _ if self.stage == Stage::First => {}
+            _ => callback.note_failed(),
+        }
     }
 }

@@ -1,11 +1,12 @@
 //! What a survey is asked to do, and what it reports on its way.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use crate::{
     probe::{
         behaviour::Shape,
         calls::plan::{CallsConfig, CallsEvent},
+        inbound::InboundPlan,
         lifetime::{LifetimeProgress, unaided::Unaided},
     },
     proto::{auth::Credentials, registration::RegistrationEvent, reliable::RetryPolicy},
@@ -47,6 +48,12 @@ pub struct SurveyConfig {
     pub calls: Option<Box<CallsConfig>>,
     /// The extension that rings the account, to be called late in the interval of registrations.
     pub callback: Option<String>,
+    /// What else to find out.
+    pub beside: BTreeSet<Experiment>,
+    /// Which port strangers are to reach.
+    pub inbound: InboundPlan,
+    /// How to time each of several boxes on the way; `None`: only where they stand is found out.
+    pub hop_timers: Option<SweepPlan>,
     /// When frames of the registration are sent again.
     pub retry: RetryPolicy,
     /// Seed of everything random.
@@ -72,10 +79,39 @@ impl SurveyConfig {
             sweep: Some(SweepPlan::default()),
             calls: None,
             callback: None,
+            beside: Experiment::ALL.into_iter().collect(),
+            inbound: InboundPlan::default(),
+            hop_timers: None,
             retry: RetryPolicy::QUICK,
             seed,
         }
     }
+}
+
+/// An experiment that runs beside the registration, the mapping and the lifetimes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Experiment {
+    /// Whom the NAT lets in.
+    Filtering,
+    /// Which boxes on the way keep state.
+    Hops,
+    /// Whether what arrives equals what left.
+    Payload,
+    /// Whether strangers reach the real service.
+    Inbound,
+    /// Which ports and addresses many sockets get.
+    Depth,
+}
+
+impl Experiment {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Filtering,
+        Self::Hops,
+        Self::Payload,
+        Self::Inbound,
+        Self::Depth,
+    ];
 }
 
 /// Which lifetimes are measured, and with how many mappings.
@@ -102,6 +138,14 @@ pub struct UnaidedPlan {
     pub credentials: Credentials,
 }
 
+impl UnaidedPlan {
+    /// Whether this registers, which moves the account's binding.
+    #[must_use]
+    pub fn needs_account(&self) -> bool {
+        self.method != Some(Unaided::Token)
+    }
+}
+
 impl Default for SweepPlan {
     fn default() -> Self {
         Self {
@@ -122,6 +166,8 @@ pub enum SurveyEvent {
     Reached,
     /// The mapping was seen from everywhere that answers.
     Mapped,
+    /// One of the experiments beside them is over.
+    Done,
     /// The lifetimes are being measured.
     SweepBegun,
     /// Twice a second while lifetimes are measured: how far that is.

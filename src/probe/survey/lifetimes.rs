@@ -42,6 +42,7 @@ impl Survey {
             shapes: plan.shapes,
             longest: plan.longest,
             budget: plan.budget,
+            isolation: None,
             lossy: self.may_lose(),
             seed: self.rng.random(),
         };
@@ -55,7 +56,7 @@ impl Survey {
     /// Begins to measure in the way that was asked for, or in one that the NAT allows. Without a registration
     /// that was taken only a token can be had.
     fn begin_unaided(&mut self, unaided: UnaidedPlan, plan: &SweepPlan, now: Instant) {
-        let needs_account = unaided.method != Some(Unaided::Token);
+        let needs_account = unaided.needs_account();
         let Some(method) = unaided.method.or_else(|| self.fitting(unaided.sibling)) else {
             return;
         };
@@ -98,10 +99,17 @@ impl Survey {
         })
     }
 
+    /// Whether a measurement that was asked for may move the account's binding.
+    pub(super) fn may_move_binding(&self) -> bool {
+        let plan = self.config.sweep.as_ref();
+        plan.and_then(|plan| plan.unaided.as_ref())
+            .is_some_and(UnaidedPlan::needs_account)
+    }
+
     /// Whether the registration is renewed in the rhythm of a PBX: not beside a measurement that moves the
     /// binding itself.
     pub(super) fn is_renewing(&self) -> bool {
-        self.stage == Stage::Sweep && !self.lifetime.as_ref().is_some_and(Sweep::moves_binding)
+        self.stage == Stage::Sweep && !self.owes_binding
     }
 
     /// Registers once more from the socket that had the binding before it was measured with.

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::{
     HAIRPIN_SOCKETS, MAPPING_SOCKET, REACH_SOCKET, REFLECTOR_REACH_SOCKET, REGISTRATION_SOCKET,
-    Stage, Survey, SurveyEvent, TICK, sweep::Sweep,
+    Stage, Survey, SurveyEvent, TICK, beside::Beside, sweep::Sweep,
 };
 use crate::{
     probe::{callback::Callback, calls::Calls, hairpin::Hairpin, mapping::Mapping, reach::Reach},
@@ -60,6 +60,7 @@ impl Machine for Survey {
                     mapping.handle_input(input, now);
                 }
             }
+            socket if Beside::owns(socket) => self.beside.handle_input(input, now),
             socket if HAIRPIN_SOCKETS.contains(&socket) => {
                 if let Some(hairpin) = &mut self.hairpin {
                     hairpin.handle_input(input, now);
@@ -90,6 +91,7 @@ impl Machine for Survey {
         {
             mapping.handle_timeout(now);
         }
+        self.beside.handle_timeout(now);
         if let Some(hairpin) = &mut self.hairpin {
             hairpin.handle_timeout(now);
         }
@@ -137,6 +139,7 @@ impl Machine for Survey {
             self.registered_mapping
                 .as_ref()
                 .and_then(Mapping::poll_timeout),
+            self.beside.poll_timeout(),
             self.hairpin.as_ref().and_then(Hairpin::poll_timeout),
             self.lifetime.as_ref().and_then(Sweep::poll_timeout),
             self.calls.as_ref().and_then(Calls::poll_timeout),

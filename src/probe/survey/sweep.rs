@@ -25,11 +25,6 @@ impl Sweep {
         }
     }
 
-    /// Whether it moves the account's binding, and leaves it elsewhere.
-    pub(super) const fn moves_binding(&self) -> bool {
-        matches!(self, Self::Unaided(_))
-    }
-
     pub(super) fn stop(&mut self, now: Instant) {
         match self {
             Self::Aided(lifetime) => lifetime.stop(now),

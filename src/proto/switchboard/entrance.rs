@@ -51,13 +51,15 @@ impl Switchboard {
             return false;
         }
         let known = self.lines.of_remote(arrival.peer, frame.source);
+        let line = known.and_then(|id| self.lines.get(id).map(|line| (id, line)));
         if frame.command() != Some(Command::New) {
-            if let Some(id) = known {
+            // Who does not name our number may not have received it.
+            let proven = line.filter(|(_, line)| line.is_proven()).map(|(id, _)| id);
+            if let Some(id) = proven {
                 self.deliver(id, datagram, now);
             }
-            return known.is_some();
+            return proven.is_some();
         }
-        let line = known.and_then(|id| self.lines.get(id).map(|line| (id, line)));
         match line {
             // The number begins a new call before the old one was forgotten.
             Some((id, line)) if line.call.stage() == Stage::Over => self.free(id, now),

@@ -153,3 +153,15 @@ impl Caller {
         Some((began + after, step))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_is_small() {
+        // What it holds elsewhere are frames under way and a few hundred octets of names.
+        let octets = size_of::<Line>() + size_of::<Caller>();
+        assert!(octets <= 4096, "{octets}");
+    }
+}

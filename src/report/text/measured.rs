@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 
 use crate::report::{
     model::{
-        Asterisk, Device, Edge, Gone, Hairpin, Lifetime, Mapper, Mapping, Measurements, Number,
-        Observation, PortMapping, Reachability, Reachable, Registration,
+        Asterisk, Filtering, Hairpin, Lifetime, Mapping, Measurements, Number, Observation,
+        Reachability, Reachable, Registration,
     },
-    text::{calls, taint, wrap},
+    text::{boxes, calls, taint, wrap},
 };
 
 /// What was measured, in the order of the report.
@@ -27,12 +27,39 @@ pub(super) fn lines(measured: &Measurements) -> Vec<String> {
     }
     if let Some(seen) = &measured.mapping {
         rows.push(("mapping", mapping(seen)));
+        rows.extend(ports(seen).map(|words| ("", words)));
         rows.extend(views(&seen.observations).into_iter().map(|view| ("", view)));
         rows.extend(
             seen.unanswered
                 .iter()
                 .map(|peer| ("", format!("{peer} does not answer"))),
         );
+    }
+    if let Some(seen) = &measured.filtering {
+        rows.push(("filtering", filtering(seen)));
+    }
+    if let Some(seen) = measured.payload.as_ref().filter(|seen| seen.compared > 0) {
+        let how = match seen.rewritten {
+            Some(true) => "rewritten on the way",
+            Some(false) => "arrives as it leaves",
+            None => "not known whether it arrives as it leaves",
+        };
+        let words = format!(
+            "{how}: {} datagrams of {} octets compared",
+            seen.compared, seen.octets
+        );
+        rows.push(("content", words));
+    }
+    if let Some(seen) = &measured.inbound {
+        let how = match seen.answered {
+            Some(true) => "reach",
+            Some(false) => "do not reach",
+            None => "are not known to reach",
+        };
+        rows.push((
+            "inbound",
+            format!("strangers {how} a PBX at {}", seen.address),
+        ));
     }
     if let Some(seen) = &measured.lifetime {
         rows.extend(lifetime(seen));
@@ -42,6 +69,9 @@ pub(super) fn lines(measured: &Measurements) -> Vec<String> {
     }
     if let Some(seen) = &measured.callback {
         rows.push(("callback", calls::callback(seen)));
+    }
+    if let Some(seen) = &measured.hops {
+        rows.extend(boxes::hops(seen));
     }
     if let Some(reachable) = &measured.reachable {
         rows.push(("reachable", share(reachable)));
@@ -53,10 +83,10 @@ pub(super) fn lines(measured: &Measurements) -> Vec<String> {
         rows.push(("hairpin", hairpin(*seen)));
     }
     if let Some(seen) = &measured.port_mapping {
-        rows.extend(port_mapping(seen));
+        rows.extend(boxes::port_mapping(seen));
     }
     if let Some(device) = &measured.device {
-        rows.push(("device", self::device(device)));
+        rows.push(("device", boxes::device(device)));
     }
     rows.iter()
         .flat_map(|(name, words)| {
@@ -182,6 +212,50 @@ fn mapping(seen: &Mapping) -> String {
     words.join(", ")
 }
 
+fn filtering(seen: &Filtering) -> String {
+    let mut words = vec![
+        match seen.behaviour.as_deref() {
+            None | Some("unknown") => "not known whom it lets in",
+            Some("none") => "none: strangers come in",
+            Some("endpoint-independent") => {
+                "endpoint-independent: anybody may answer to a port that was sent from"
+            }
+            Some("address-dependent") => "address-dependent: only hosts that were sent to come in",
+            Some("address-and-port-dependent") => {
+                "address-and-port-dependent: only who was sent to comes in, from that very port"
+            }
+            Some(other) => other,
+        }
+        .to_owned(),
+    ];
+    if let Some(controls) = seen.controls {
+        words.push(format!(
+            "{} of {} control probes answered",
+            controls.received, controls.sent
+        ));
+    }
+    words.join(", ")
+}
+
+/// What many mappings showed.
+fn ports(seen: &Mapping) -> Option<String> {
+    let mut words = vec![format!("ports {}", seen.port_allocation.as_ref()?)];
+    match seen.pooling.as_deref() {
+        Some("paired") => words.push("one public address for all sockets".into()),
+        Some(_) => words.push("several public addresses, one socket by another".into()),
+        None => {}
+    }
+    if seen.stable_under_load == Some(false) {
+        words.push("a mapping moved while others were opened".into());
+    }
+    if let Some(unopened @ 1..) = seen.unopened {
+        words.push(format!(
+            "{unopened} mappings did not open: a quota, or a full table"
+        ));
+    }
+    Some(words.join(", "))
+}
+
 /// What the same peer saw of the same socket without a change.
 struct View<'a> {
     first: &'a Observation,
@@ -257,7 +331,12 @@ fn lifetime(seen: &Lifetime) -> Vec<(&'static str, String)> {
         ("a stream (call)", &seen.stream),
     ]
     .into_iter()
-    .filter_map(|(what, shape)| Some(("", format!("after {what}: {}", edge(shape.as_ref()?)))))
+    .filter_map(|(what, shape)| {
+        Some((
+            "",
+            format!("after {what}: {}", boxes::edge(shape.as_ref()?)),
+        ))
+    })
     .collect();
     match seen.inbound_refreshes {
         Some(true) => rows.push(("", "inbound packets keep a mapping open".into())),
@@ -326,78 +405,6 @@ fn hairpin(seen: Hairpin) -> String {
             Some(sent) => format!("none of {sent} packets to the own public address came back in"),
             None => "packets to the own public address do not come back in".into(),
         },
-        (None, _) => "not known".into(),
-    }
-}
-
-fn port_mapping(seen: &PortMapping) -> Vec<(&'static str, String)> {
-    let spoken: Vec<&str> = [
-        ("UPnP", seen.upnp),
-        ("NAT-PMP", seen.nat_pmp),
-        ("PCP", seen.pcp),
-    ]
-    .into_iter()
-    .filter_map(|(name, is_spoken)| is_spoken.then_some(name))
-    .collect();
-    let router = seen
-        .gateway
-        .map_or_else(|| "the router".into(), |gateway| gateway.to_string());
-    let mut words = match spoken.as_slice() {
-        [] => format!("{router} speaks neither UPnP nor NAT-PMP nor PCP"),
-        spoken => format!("{router} speaks {}", spoken.join(", ")),
-    };
-    if let Some(external) = seen.external_address {
-        words.push_str(", its public address is ");
-        words.push_str(&external.to_string());
-    }
-    let mut rows = vec![("port mapping", words)];
-    rows.extend(seen.protocols.iter().map(|protocol| ("", mapper(protocol))));
-    rows.extend(
-        seen.device
-            .iter()
-            .map(|device| ("", format!("calls itself {device}"))),
-    );
-    rows
-}
-
-fn mapper(protocol: &Mapper) -> String {
-    let name = match protocol.name.as_str() {
-        "upnp" => "UPnP",
-        "nat_pmp" => "NAT-PMP",
-        "pcp" => "PCP",
-        other => other,
-    };
-    let mapping = match (protocol.mapping_made, protocol.mapping_removed) {
-        (true, Some(true)) => "made a mapping for the test and removed it",
-        (true, _) => "made a mapping for the test and did not confirm that it is gone",
-        (false, _) => "made no mapping",
-    };
-    match &protocol.refused {
-        Some(why) => format!("{name} {mapping}: {why}"),
-        None => format!("{name} {mapping}"),
-    }
-}
-
-fn device(device: &Device) -> String {
-    let who = match device.by.as_str() {
-        "user" => "as you say",
-        "upnp" => "as it says itself over UPnP",
-        other => other,
-    };
-    let sure = match device.confidence.as_str() {
-        "verified" => "its settings are verified",
-        "secondary" => "its settings are as others report them",
-        _ => "its settings are not verified",
-    };
-    format!("{} {}, {who}; {sure}", device.vendor, device.product)
-}
-
-fn edge(edge: &Edge) -> String {
-    match (edge.alive_s, edge.dead_s) {
-        (Some(alive), Gone::After(dead)) => format!("alive at {alive} s, gone at {dead} s"),
-        (None, Gone::After(dead)) => format!("gone at {dead} s"),
-        (Some(alive), Gone::Outlived) => format!("still alive at {alive} s, the longest tried"),
-        (Some(alive), Gone::Unknown) => format!("alive at {alive} s, its end not known"),
         (None, _) => "not known".into(),
     }
 }
