@@ -21,7 +21,9 @@ pub mod payload;
 pub mod peer;
 pub mod registration;
 mod remedies;
+pub mod same_port;
 mod sentence;
+pub mod taint;
 
 #[cfg(test)]
 pub(crate) mod sample;
@@ -66,6 +68,8 @@ pub enum Question {
     Hairpin,
     /// Do calls come to their end, and can both sides hear each other? (`call`)
     Calls,
+    /// Is the flow of the chosen port alive? (`taint --local-port`)
+    Flow,
 }
 
 /// The whole judgement in one word, in the order of its weight.
@@ -121,9 +125,15 @@ pub fn judge(evidence: &Evidence, context: &Context) -> Judgement {
     let drift = drift::finding(evidence, context);
     let lifetime = evidence.lifetime.as_ref();
 
+    let tainted = same_port::finding(evidence, context);
+    // A dead flow is why its registration is not answered.
+    let registration = registration::finding(evidence, context)
+        .filter(|found| tainted.is_none() || found.id != FindingId::RegistrationTimeout);
+
     let mut findings: Vec<Finding> = [
         peer::finding(evidence, context),
-        registration::finding(evidence, context),
+        tainted,
+        registration,
         lifetime::finding(evidence, context),
         callback::finding(evidence, context),
         hops::finding(evidence),
@@ -147,17 +157,7 @@ pub fn judge(evidence: &Evidence, context: &Context) -> Judgement {
         }
     }
     findings.extend(open_question::finding(evidence, context, &findings));
-    findings.sort_by_key(|found| std::cmp::Reverse(found.severity));
-
-    let verdict = findings
-        .iter()
-        .map(|found| match found.severity {
-            Severity::Unknown => Verdict::Unknown,
-            Severity::Warning => Verdict::Warning,
-            Severity::Critical => Verdict::Critical,
-        })
-        .max()
-        .unwrap_or(Verdict::Ok);
+    let verdict = weigh(&mut findings);
     let summary = sentence::summary(evidence, context, &findings, reachable);
     Judgement {
         verdict,
@@ -173,6 +173,61 @@ pub fn judge(evidence: &Evidence, context: &Context) -> Judgement {
         reachable,
         device: devices::known(evidence, context),
         alike: lifetime.map(devices::with_timers).unwrap_or_default(),
+    }
+}
+
+/// Puts the worst finding first, and gives the verdict.
+fn weigh(findings: &mut [Finding]) -> Verdict {
+    findings.sort_by_key(|found| std::cmp::Reverse(found.severity));
+    findings
+        .first()
+        .map_or(Verdict::Ok, |worst| match worst.severity {
+            Severity::Unknown => Verdict::Unknown,
+            Severity::Warning => Verdict::Warning,
+            Severity::Critical => Verdict::Critical,
+        })
+}
+
+impl Judgement {
+    /// The judgement of findings that need no survey; `fine` is the sentence where there are none.
+    #[must_use]
+    pub fn of(findings: Vec<Finding>, fine: &str) -> Self {
+        let mut judgement = Self {
+            verdict: Verdict::Ok,
+            summary: fine.to_owned(),
+            findings: vec![],
+            nat: None,
+            depth: None,
+            filtering: None,
+            boxes: vec![],
+            cycle: None,
+            calls: None,
+            audio: None,
+            reachable: None,
+            device: None,
+            alike: vec![],
+        };
+        judgement.add(findings);
+        judgement
+    }
+
+    /// Whether there is such a finding.
+    #[must_use]
+    pub fn has(&self, id: FindingId) -> bool {
+        self.findings.iter().any(|found| found.id == id)
+    }
+
+    /// Adds findings from beside the survey; one that is the worst of all gives the sentence.
+    pub fn add(&mut self, findings: Vec<Finding>) {
+        let before = self.findings.first().map(|worst| worst.id);
+        self.findings.extend(findings);
+        self.verdict = weigh(&mut self.findings);
+        if let Some(worst) = self.findings.first()
+            && Some(worst.id) != before
+        {
+            // What comes from beside a survey is about neither calls that are placed nor hops.
+            self.summary = sentence::consequence(worst, false, self.reachable, None);
+        }
     }
 }
 
@@ -223,6 +278,7 @@ mod tests {
             Question::Hops,
             Question::Lifetime,
             Question::Hairpin,
+            Question::Flow,
         ] {
             let context = Context {
                 question,

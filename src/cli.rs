@@ -19,6 +19,7 @@ pub(crate) mod runtime;
 pub(crate) mod secret;
 pub(crate) mod serve;
 pub(crate) mod survey;
+pub(crate) mod taint;
 
 use std::ffi::OsString;
 
@@ -51,6 +52,7 @@ pub(crate) fn run(cli: &Cli, progress: &Progress) -> Result<u8> {
         Command::Register(args) => register::run(args, common, progress),
         Command::Call(args) => call::run(args, common, progress),
         Command::Nat { experiment } => nat::run(experiment, common, progress),
+        Command::Taint(args) => taint::run(args, common, progress),
         Command::Serve(args) => serve::run(args, common),
         Command::Report(args) => report::run(args, common),
         Command::Devices(args) => devices::run(args, common),

@@ -1,8 +1,15 @@
-//! Floor 3: what this host tells about itself and its Asterisk.
+//! Floor 3: what this host tells about itself, its Asterisk, and its part as a router.
 
 pub mod asterisk;
+pub mod conntrack;
 pub mod gateway;
 pub mod host;
+pub mod leak;
+pub mod nat_rules;
+mod netlink;
+mod program;
+pub mod route;
+pub mod sysctl;
 
 use std::{io, path::PathBuf, time::Duration};
 
@@ -66,5 +73,27 @@ pub enum OsError {
         command: String,
         /// What it said, in one line.
         answer: String,
+    },
+    /// The kernel keeps this from the user.
+    #[error("{what}: this needs root, or CAP_NET_ADMIN; run it with sudo")]
+    NotPermitted {
+        /// What was not possible.
+        what: &'static str,
+    },
+    /// The kernel tracks no connections.
+    #[error(
+        "{what}: this kernel tracks no connections, so it translates no addresses either; run this on the router that does, or load nf_conntrack_netlink"
+    )]
+    NoConntrack {
+        /// What was not possible.
+        what: &'static str,
+    },
+    /// The kernel refused for another reason.
+    #[error("{what}: {source}")]
+    Netlink {
+        /// What was not possible.
+        what: &'static str,
+        /// The kernel's reason.
+        source: io::Error,
     },
 }

@@ -6,7 +6,7 @@ use std::{fs, path::PathBuf};
 
 use assert_cmd::Command;
 
-const COMMANDS: [&str; 13] = [
+const COMMANDS: [&str; 14] = [
     "",
     "check",
     "demo",
@@ -15,6 +15,7 @@ const COMMANDS: [&str; 13] = [
     "nat mapping",
     "nat lifetime",
     "nat hairpin",
+    "taint",
     "serve",
     "report",
     "devices",

@@ -181,6 +181,44 @@ findings! {
         "Warning. DTMF digits did not come back, or came back twice, from an extension that echoes \
          them.",
         "Look for a device on the way that repeats or drops packets.";
+    /// The flow of the PBX's own port is dead at the NAT, others are not.
+    TaintedMapping = "tainted-mapping",
+        "Critical. Seen from the LAN: from the PBX's own port nothing is answered, while the same \
+         provider answers every other port of the same host. The NAT goes on with a wrong entry \
+         for that one flow, for as long as packets come before its timer ends.",
+        "On the router, delete that one entry: iax2-natcheck taint --fix. Else let the PBX be \
+         silent for longer than the router's timer, or give it another port (bindport).";
+    /// A private source goes out untranslated.
+    NullBinding = "null-binding",
+        "Critical; a warning once the entry is deleted. On the router: the first packet of the flow \
+         met no NAT rule (rules not loaded yet, a way out without a rule), so the private source \
+         goes out as it is and no answer comes back. NAT rules are read for the first packet only, \
+         and a client that retries keeps the entry for ever.",
+        "iax2-natcheck taint --fix deletes that one entry. A rule at postrouting, priority 300, \
+         that drops private sources towards public port 4569 keeps it from coming back.";
+    /// MASQUERADE took an inner address.
+    WrongSourceMasquerade = "wrong-source-masquerade",
+        "Critical; a warning once the entry is deleted. On the router: the WAN link was up and had \
+         no address yet (PPP, dial on demand), so MASQUERADE took an inner address of the router.",
+        "iax2-natcheck taint --fix deletes that one entry. The same rule at postrouting keeps it \
+         from coming back, and so does SNAT where the WAN address is static.";
+    /// The translated address is gone.
+    StaleSource = "stale-source",
+        "Critical; a warning once the entry is deleted. On the router: the flow leaves with a WAN \
+         address that the router has no more: SNAT entries are never cleared, and those of \
+         MASQUERADE are not where only the address of a PPP link changes.",
+        "iax2-natcheck taint --fix deletes that one entry; call it from /etc/ppp/ip-up.d.";
+    /// The translated address is that of another way out.
+    WrongUplink = "wrong-uplink",
+        "Critical; a warning once the entry is deleted. On the router: the flow leaves by one way \
+         out with the address of another, as after a failover with SNAT.",
+        "iax2-natcheck taint --fix deletes that one entry; MASQUERADE on every way out, or the same \
+         call where the route is moved, keeps it from coming back.";
+    /// The router's table is full.
+    ConntrackTableFull = "conntrack-table-full",
+        "Warning from 90 % on; critical where the table of connections is full, so that the router \
+         drops new flows.",
+        "Raise net.netfilter.nf_conntrack_max, and look which host makes so many flows.";
     /// Several boxes in a row keep state.
     DoubleNat = "double-nat",
         "Warning. Two boxes in a row keep state for the PBX, mostly the router at home and a NAT of \

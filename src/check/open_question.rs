@@ -6,7 +6,7 @@ use crate::{
         calls::symptom::Symptom,
         filtering, hops, lifetime,
         nat_kind::{self, Behaviour},
-        registration, seconds,
+        registration, same_port, seconds,
     },
     probe::evidence::{Evidence, Inapplicable, RegistrationState},
 };
@@ -30,6 +30,7 @@ pub fn finding(evidence: &Evidence, context: &Context, found: &[Finding]) -> Opt
         Question::Lifetime => lifetime_open(evidence)?,
         Question::Hairpin => hairpin_open(evidence)?,
         Question::Calls => calls_open(evidence)?,
+        Question::Flow => flow_open(evidence)?,
     };
     if evidence.interrupted {
         because.insert(0, "the survey was stopped before its end".into());
@@ -275,6 +276,24 @@ fn registration_open(evidence: &Evidence) -> Option<Parts> {
             vec!["let it register: --user NAME --secret-file FILE".into()],
         )
     })
+}
+
+fn flow_open(evidence: &Evidence) -> Option<Parts> {
+    if same_port::is_alive(evidence).is_some() {
+        return None;
+    }
+    let because = match (&evidence.same_port, &evidence.reach) {
+        (Some(same), Some(fresh)) => format!(
+            "of {} POKEs from the port {} were answered, of {} from a fresh one {}",
+            same.sent, same.received, fresh.sent, fresh.received
+        ),
+        _ => "nothing was asked".into(),
+    };
+    Some((
+        "Whether the flow of this port is tainted does not show",
+        vec![because],
+        vec![AGAIN.into()],
+    ))
 }
 
 fn mapping_open(evidence: &Evidence) -> Option<Parts> {

@@ -24,18 +24,22 @@ pub(super) fn summary(
     reachable: Option<Reachable>,
 ) -> String {
     match findings.first() {
-        Some(worst) => consequence(worst, context, reachable, hops::least(evidence)),
+        Some(worst) => {
+            let placed = context.question == Question::Calls;
+            consequence(worst, placed, reachable, hops::least(evidence))
+        }
         None => fine(evidence, context, reachable),
     }
 }
 
-fn consequence(
+/// What a finding means for the owner of the PBX; `placed`: it is about calls that he places; `hops`: when
+/// the first of several boxes forgets him.
+pub(super) fn consequence(
     worst: &Finding,
-    context: &Context,
+    placed: bool,
     reachable: Option<Reachable>,
     hops: Option<Duration>,
 ) -> String {
-    let placed = context.question == Question::Calls;
     match worst.id {
         FindingId::ProviderUnreachable => {
             "No call can come or go: the provider does not answer.".into()
@@ -108,6 +112,14 @@ fn consequence(
             "Calls are set up, and their audio arrives out of order.".into()
         }
         FindingId::DtmfMangled => "Calls are set up, and digits get lost or come twice.".into(),
+        FindingId::TaintedMapping => {
+            "No call can come or go: the NAT holds on to a wrong entry for the PBX's own port."
+                .into()
+        }
+        FindingId::NullBinding
+        | FindingId::WrongSourceMasquerade
+        | FindingId::StaleSource
+        | FindingId::WrongUplink => taint(worst.severity).into(),
         FindingId::DoubleNat => match hops {
             Some(least) => format!(
                 "Two boxes in a row must remember this PBX, and the one that forgets first does so after {}.",
@@ -125,7 +137,20 @@ fn consequence(
         FindingId::PortForwardMissing => {
             "Hosts that this PBX does not register with cannot call it.".into()
         }
-        FindingId::NotMeasured => format!("{}.", worst.title),
+        FindingId::ConntrackTableFull | FindingId::NotMeasured => format!("{}.", worst.title),
+    }
+}
+
+/// What a tainted entry on the router means.
+const fn taint(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Critical => {
+            "No call can come or go on a tainted flow: this router sends its packets with a wrong \
+             source, and no answer comes back."
+        }
+        Severity::Warning | Severity::Unknown => {
+            "The tainted entries are deleted; the next packet of each flow makes a new one."
+        }
     }
 }
 
@@ -186,6 +211,9 @@ fn fine(evidence: &Evidence, context: &Context, reachable: Option<Reachable>) ->
             }) => "Calls hold to their end, and both sides can hear each other.".into(),
             _ => "Calls hold to their end; whether both sides hear each other is not known.".into(),
         },
+        Question::Flow => {
+            "The flow of this port is not tainted: it is answered as fresh ports are.".into()
+        }
     }
 }
 

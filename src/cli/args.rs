@@ -3,6 +3,7 @@
 pub(crate) mod call;
 pub(crate) mod provider;
 pub(crate) mod serve;
+pub(crate) mod taint;
 mod value;
 
 use std::{io::IsTerminal, path::PathBuf, time::Duration};
@@ -13,6 +14,7 @@ use clap_complete::Shell;
 pub(crate) use call::CallArgs;
 pub(crate) use provider::{Method, ProviderArgs};
 pub(crate) use serve::ServeArgs;
+pub(crate) use taint::TaintArgs;
 
 /// Diagnose the NAT between an IAX2 PBX and its provider.
 ///
@@ -41,7 +43,7 @@ pub(crate) enum Command {
     #[command(
         after_help = "Example:\n  iax2-natcheck check iax.example.net --user alice --secret-file secret \\\n      --reflector probe.example.org"
     )]
-    Check(ProviderArgs),
+    Check(CheckArgs),
     /// Run the same diagnosis inside a private virtual network
     #[command(after_help = "Example:\n  iax2-natcheck demo --list")]
     Demo(DemoArgs),
@@ -65,6 +67,12 @@ pub(crate) enum Command {
         #[command(subcommand)]
         experiment: NatCommand,
     },
+    /// Find tainted entries in this router's table of connections, and delete exactly those
+    ///
+    /// A tainted entry makes the NAT send the PBX's packets with a wrong source for as long as the
+    /// PBX retries. Needs root to read the table.
+    #[command(after_help = "Example:\n  iax2-natcheck taint --fix --dry-run")]
+    Taint(TaintArgs),
     /// Run a test provider and reflector, on a public host or at a provider
     #[command(
         after_help = "Example:\n  iax2-natcheck serve --bind 198.51.100.7 --users users.toml"
@@ -112,6 +120,17 @@ pub(crate) enum NatCommand {
         after_help = "Example:\n  iax2-natcheck nat hairpin iax.example.net --stun stun.example.org"
     )]
     Hairpin(ProviderArgs),
+}
+
+/// `check`.
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    #[command(flatten)]
+    pub(crate) provider: ProviderArgs,
+    /// Look at this router's own table, rules and timers too; without it, that is done on a host that
+    /// passes packets on, as far as this user may
+    #[arg(long)]
+    pub(crate) router: bool,
 }
 
 /// `demo`.
@@ -243,6 +262,7 @@ mod tests {
         let Command::Check(args) = parse(line).unwrap().command else {
             panic!("not check");
         };
+        let args = args.provider;
         assert_eq!(args.provider.unwrap().to_string(), "iax.example.net:4570");
         assert_eq!(args.reflector.unwrap().to_string(), "2001:db8::1");
         assert_eq!(args.stun.len(), 2);
@@ -253,6 +273,8 @@ mod tests {
         let Command::Check(args) = parse("check ::1").unwrap().command else {
             panic!("not check");
         };
+        assert!(!args.router);
+        let args = args.provider;
         assert_eq!(args.max_lifetime, Duration::from_secs(300));
         assert_eq!(args.sockets, 512);
         assert_eq!(args.provider.unwrap().port, None);

@@ -97,6 +97,7 @@ pub(crate) fn run(args: &CallArgs, common: &Common, progress: &Progress) -> Resu
             device: provider_args.device,
             registers: false,
             started_at,
+            router: None,
         };
         survey::report(subject, &evidence, common, progress)
     })

@@ -6,20 +6,27 @@ use anyhow::{Result, bail};
 use iax2_natcheck::{
     check::Question,
     net::resolve::{Service, Target},
-    os::asterisk::{self, RegistryEntry},
+    os::{
+        asterisk::{self, RegistryEntry},
+        conntrack::Wanted,
+        sysctl,
+    },
     probe::{
         calls::plan::{CallPlan, CallsConfig},
         evidence::{AsteriskEvidence, Evidence},
         survey::CALLS_SOCKET,
     },
     proto::{media::directions::FarEnd, registration::reregister_after},
+    report::assemble::Looked,
+    types::PeerAddr,
 };
 
 use crate::cli::{
-    args::{Common, ProviderArgs},
+    args::{CheckArgs, Common, ProviderArgs},
     progress::Progress,
     runtime::block_on,
     survey::{self, Subject},
+    taint::Inspector,
 };
 
 /// Calls to the extension that echoes, and how long each talks.
@@ -31,8 +38,9 @@ const ECHO_TALK: Duration = Duration::from_secs(3);
 /// # Errors
 ///
 /// Where nothing could be measured at all: a name without address, no socket, no running Asterisk.
-pub(crate) fn run(args: &ProviderArgs, common: &Common, progress: &Progress) -> Result<u8> {
+pub(crate) fn run(check: &CheckArgs, common: &Common, progress: &Progress) -> Result<u8> {
     let started_at = SystemTime::now();
+    let args = &check.provider;
     block_on(async {
         let asterisk = if args.asterisk {
             Some(registry_entry(args).await?)
@@ -58,6 +66,8 @@ pub(crate) fn run(args: &ProviderArgs, common: &Common, progress: &Progress) -> 
         if let Some(credentials) = &credentials {
             survey::warn_of_moving(&credentials.user, common, progress);
         }
+        // Before the survey makes entries of its own.
+        let router = router(check, provider, progress)?;
         let mut config = survey::config(args, provider).await;
         if let Some(sweep) = &mut config.sweep {
             sweep.unaided = survey::unaided(args, credentials.as_ref())?;
@@ -77,6 +87,7 @@ pub(crate) fn run(args: &ProviderArgs, common: &Common, progress: &Progress) -> 
             })
         });
         config.credentials = credentials;
+        config.same_port = args.local_port.is_some();
         let mut evidence = survey::run(config, args, common, progress).await?;
         evidence.asterisk = asterisk.map(into_evidence);
         let refresh = granted(&evidence);
@@ -90,6 +101,7 @@ pub(crate) fn run(args: &ProviderArgs, common: &Common, progress: &Progress) -> 
             device: args.device,
             registers,
             started_at,
+            router,
         };
         let status = survey::report(subject, &evidence, common, progress)?;
         if let (Some(user), Some(refresh)) = (user.filter(|_| registers), refresh) {
@@ -102,6 +114,32 @@ pub(crate) fn run(args: &ProviderArgs, common: &Common, progress: &Progress) -> 
         }
         Ok(status)
     })
+}
+
+/// What is to be seen of this host as a router, where it is one; `None` where it is none, or where this
+/// user may not look and did not ask to.
+fn router(check: &CheckArgs, provider: PeerAddr, progress: &Progress) -> Result<Option<Looked>> {
+    const LOOK: Duration = Duration::from_secs(1);
+    if !check.router && !sysctl::forwards() {
+        return Ok(None);
+    }
+    let wanted = Wanted {
+        port: provider.get().port(),
+        peers: vec![provider.get().ip()],
+    };
+    let mut inspector = match Inspector::open(wanted) {
+        Ok(inspector) if check.router || !inspector.is_blind() => inspector,
+        Ok(_) => return Ok(None),
+        Err(error) if check.router => return Err(error),
+        Err(error) => {
+            tracing::debug!("not looked at as a router: {error}");
+            return Ok(None);
+        }
+    };
+    let looked = inspector.look(LOOK, |elapsed| {
+        progress.set("looking at this router", elapsed, Some(LOOK));
+    })?;
+    Ok(Some(looked))
 }
 
 fn granted(evidence: &Evidence) -> Option<Duration> {

@@ -53,6 +53,7 @@ pub(crate) fn run(args: &DemoArgs, common: &Common, progress: &Progress) -> Resu
         device: None,
         registers: true,
         started_at,
+        router: None,
     };
     survey::report(subject, &evidence, common, progress)
 }

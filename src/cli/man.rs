@@ -132,6 +132,13 @@ const DESCRIPTION: &[&str] = &[
      and removes each mapping again.",
     "Advice names settings of Linux unless the box is known: --device names it, by words that the \
      command devices shows, or --port-mapping hears it from the box. What of a box is not verified is told as such.",
+    "On a Linux router, taint looks into the kernel's table of connections for entries that send the \
+     PBX's packets with a wrong source: with the private one, with an inner address of the router, \
+     with a WAN address that is gone, or with that of another way out. NAT rules are read for the \
+     first packet of a flow only, so a PBX that retries keeps such an entry for ever. --fix deletes \
+     exactly those entries, never a table. From a host behind a router that cannot be logged in to, \
+     --local-port asks the provider from the PBX's port and from a fresh one: where only the fresh \
+     one is answered, the flow is tainted.",
     "Registering with the PBX's own account from here moves the account's binding to this host \
      until the PBX registers again. Use an account of its own where there is one.",
 ];
@@ -141,8 +148,11 @@ const STATUS: &[(&str, &str)] = &[
         "0",
         "Ok: the main question is answered, and nothing is wrong.",
     ),
-    ("1", "Warning."),
-    ("2", "Critical: calls are lost."),
+    (
+        "1",
+        "Warning. taint: entries were tainted, and all of them are deleted.",
+    ),
+    ("2", "Critical: calls are lost. taint: an entry is tainted."),
     (
         "3",
         "Unknown: the main question could not be answered, the command line is wrong, or something \
@@ -189,6 +199,10 @@ const EXAMPLES: &[(&str, &str)] = &[
         "iax2-natcheck call iax.example.net 600 --user alice --secret-file secret --calls 40",
         "Find out whether calls fail by chance or by rule:",
     ),
+    (
+        "iax2-natcheck taint --fix",
+        "On the router, delete the entries that send the PBX's packets with a wrong source:",
+    ),
     ("iax2-natcheck demo", "See it at work without a provider:"),
 ];
 
@@ -205,11 +219,13 @@ const ENVIRONMENT: &[&str] = &[
 ];
 
 const PRIVILEGES: &[&str] = &[
-    "No command needs root. Commands that talk to a provider open ordinary UDP sockets, as many as \
+    "No command but taint needs root. Commands that talk to a provider open ordinary UDP sockets, as many as \
      --sockets says; the limit of open files has to allow for them. demo makes user and network \
      namespaces of its own; where the kernel refuses them to this user, the in-process NAT takes \
      their place and the report says so. --asterisk needs the right to talk to the running \
-     Asterisk. Nothing on the host is changed.",
+     Asterisk. taint needs CAP_NET_ADMIN to read the table of connections and to delete entries; \
+     with CAP_NET_RAW it also sees packets that leave with a private source. Without them it tells \
+     timers and use of the table. Nothing on the host is changed but by taint --fix.",
 ];
 
 /// The subcommands, each with its own arguments; those of the sections to come are left out.

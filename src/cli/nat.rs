@@ -70,6 +70,7 @@ pub(crate) fn run(experiment: &NatCommand, common: &Common, progress: &Progress)
             device: args.device,
             registers: is_registering,
             started_at,
+            router: None,
         };
         survey::report(subject, &evidence, common, progress)
     })

@@ -51,6 +51,7 @@ pub(crate) fn run(args: &RegisterArgs, common: &Common, progress: &Progress) -> 
             device: provider_args.device,
             registers: true,
             started_at,
+            router: None,
         };
         survey::report(subject, &evidence, common, progress)
     })

@@ -30,7 +30,7 @@ use iax2_natcheck::{
     proto::auth::{Credentials, RsaKey},
     report::{
         self,
-        assemble::{self, Frame},
+        assemble::{self, Frame, Looked},
         model,
     },
     types::{LocalAddr, PeerAddr},
@@ -40,7 +40,7 @@ use crate::cli::{
     args::{Common, Method, ProviderArgs},
     output,
     progress::Progress,
-    secret,
+    secret, taint,
 };
 
 /// Whom the report is about, and what was to be answered.
@@ -63,6 +63,32 @@ pub(crate) struct Subject {
     pub(crate) registers: bool,
     /// When the command began.
     pub(crate) started_at: SystemTime,
+    /// What was seen of the router that this host is.
+    pub(crate) router: Option<Looked>,
+}
+
+/// Where the packets of a survey leave from, and what is asked of the router there.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Origin {
+    /// The address; any that fits unless given.
+    pub(crate) bind: Option<IpAddr>,
+    /// The port of the first socket; any free one unless given.
+    pub(crate) port: Option<u16>,
+    /// A second address of this host in the same LAN.
+    pub(crate) sibling: Option<IpAddr>,
+    /// Whether the router is asked to map a port.
+    pub(crate) port_mapping: bool,
+}
+
+impl From<&ProviderArgs> for Origin {
+    fn from(args: &ProviderArgs) -> Self {
+        Self {
+            bind: args.bind,
+            port: args.local_port,
+            sibling: args.sibling,
+            port_mapping: args.port_mapping,
+        }
+    }
 }
 
 /// The address of a host that the user named.
@@ -204,11 +230,11 @@ pub(crate) async fn config(args: &ProviderArgs, provider: PeerAddr) -> SurveyCon
 /// Where no socket can be opened.
 pub(crate) async fn run(
     config: SurveyConfig,
-    args: &ProviderArgs,
+    origin: impl Into<Origin>,
     common: &Common,
     progress: &Progress,
 ) -> Result<Evidence> {
-    let (evidence, _) = run_with(config, args, common, progress, |_| {}).await?;
+    let (evidence, _) = run_with(config, origin, common, progress, |_| {}).await?;
     Ok(evidence)
 }
 
@@ -219,24 +245,25 @@ pub(crate) async fn run(
 /// Where no socket can be opened.
 pub(crate) async fn run_with(
     mut config: SurveyConfig,
-    args: &ProviderArgs,
+    origin: impl Into<Origin>,
     common: &Common,
     progress: &Progress,
     tell: impl Fn(&SurveyEvent),
 ) -> Result<(Evidence, Option<Vec<i16>>)> {
     let provider = config.provider;
+    let origin = origin.into();
     for sweep in [&mut config.sweep, &mut config.hop_timers]
         .into_iter()
         .flatten()
     {
         sweep.budget = affordable(sweep.budget);
     }
-    let mut sockets = Sockets::client(Ground::host(), args.bind);
-    if let Some(port) = args.local_port {
-        let ip = args.bind.unwrap_or_else(|| any_towards(provider).ip());
+    let mut sockets = Sockets::client(Ground::host(), origin.bind);
+    if let Some(port) = origin.port {
+        let ip = origin.bind.unwrap_or_else(|| any_towards(provider).ip());
         sockets = sockets.with_first(SocketAddr::new(ip, port))?;
     }
-    if let Some(ip) = args.sibling {
+    if let Some(ip) = origin.sibling {
         sockets = sockets.with_siblings(ip, SIBLINGS);
     }
     let mut stopper = Stopper::new()?;
@@ -260,7 +287,7 @@ pub(crate) async fn run_with(
     );
     // What this makes it has to remove, so that it ends by itself.
     let looking = async {
-        if !args.port_mapping {
+        if !origin.port_mapping {
             return None;
         }
         let look = port_mapping::look(gateway::default_gateway(), rand::random());
@@ -360,7 +387,10 @@ pub(crate) fn report(
         refresh: subject.refresh,
         device: subject.device,
     };
-    let judgement = check::judge(evidence, &context);
+    let mut judgement = check::judge(evidence, &context);
+    if let Some(looked) = &subject.router {
+        judgement.add(taint::findings(looked, &judgement));
+    }
     let facts = host::host();
     let local = evidence
         .registration
@@ -377,13 +407,16 @@ pub(crate) fn report(
             kernel: facts.kernel,
             local_address: local.map(LocalAddr::get),
         },
-        provider: model::Provider {
+        provider: Some(model::Provider {
             name: subject.name,
             address: Some(subject.provider.get()),
             user: subject.user,
-        },
+        }),
     };
-    let report = assemble::assemble(frame, evidence, &judgement);
+    let mut report = assemble::assemble(frame, evidence, &judgement);
+    if let Some(looked) = &subject.router {
+        looked.add_to(&mut report);
+    }
     progress.finish();
     output::report(&report, common)?;
     Ok(report::status(&report))

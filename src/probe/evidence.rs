@@ -16,6 +16,9 @@ pub struct Evidence {
     pub reach: Option<ReachEvidence>,
     /// The same towards the reflector, where that is another host.
     pub reflector: Option<ReachEvidence>,
+    /// POKEs to the provider from the port of the user's choice, in the time of `reach`, which asks
+    /// from a fresh one.
+    pub same_port: Option<ReachEvidence>,
     /// The live registration.
     pub registration: Option<RegistrationEvidence>,
     /// What the running Asterisk on this host says of its own registration.
@@ -49,6 +52,8 @@ pub struct Evidence {
 /// A train of POKEs and the PONGs that came.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ReachEvidence {
+    /// Where they left from, once that was known.
+    pub local: Option<LocalAddr>,
     /// POKEs sent, retransmissions not counted: none are made.
     pub sent: u32,
     /// PONGs that answered one of them, duplicates not counted.

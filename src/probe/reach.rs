@@ -53,6 +53,19 @@ impl ReachConfig {
     }
 }
 
+impl ReachConfig {
+    /// Five POKEs that begin and end within the ten of [`ReachConfig::new`], so that these tell
+    /// whether the way was open all the while.
+    #[must_use]
+    pub const fn within(peer: PeerAddr, socket: SocketKey, seed: [u8; 32]) -> Self {
+        Self {
+            count: 5,
+            interval: Duration::from_millis(400),
+            ..Self::new(peer, socket, seed)
+        }
+    }
+}
+
 /// The machine. Its only event says that the train is over.
 #[derive(Debug)]
 pub struct Reach {
@@ -187,6 +200,9 @@ impl Machine for Reach {
                 ..
             } if socket == self.config.socket && peer == self.config.peer => {
                 self.evidence.unreachable = Some(cause);
+            }
+            Input::Opened { socket, local } if socket == self.config.socket => {
+                self.evidence.local = Some(local);
             }
             Input::Datagram { .. } | Input::Unreachable { .. } | Input::Opened { .. } => {}
         }

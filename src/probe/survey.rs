@@ -48,6 +48,7 @@ pub struct Survey {
     born: Instant,
     reach: Option<Reach>,
     reflector_reach: Option<Reach>,
+    same_port: Option<Reach>,
     registration: Option<Registration>,
     mapping: Option<Mapping>,
     /// What the reflector sees of the socket of the registration.
@@ -113,6 +114,7 @@ impl Survey {
             born: now,
             reach: None,
             reflector_reach: None,
+            same_port: None,
             registration: None,
             mapping: None,
             registered_mapping: None,
@@ -183,6 +185,11 @@ impl Survey {
         {
             let config = ReachConfig::new(peer, REFLECTOR_REACH_SOCKET, self.rng.random());
             self.reflector_reach = Some(Reach::new(config, now));
+        }
+        if self.config.same_port {
+            let (peer, seed) = (self.config.provider, self.rng.random());
+            let config = ReachConfig::within(peer, REGISTRATION_SOCKET, seed);
+            self.same_port = Some(Reach::new(config, now));
         }
         self.begin_callback();
         if self.config.credentials.is_some() {
@@ -287,18 +294,16 @@ impl Survey {
 
     /// Takes what the children have to say and to send.
     fn drain(&mut self, now: Instant) {
-        let mut reached = false;
-        for reach in [&mut self.reach, &mut self.reflector_reach]
-            .into_iter()
-            .flatten()
-        {
+        let (mut reached, mut outbox) = (false, vec![]);
+        for reach in self.all_reaches() {
             while let Some(transmit) = reach.poll_transmit() {
-                self.outbox.push_back(transmit);
+                outbox.push(transmit);
             }
             while reach.poll_event().is_some() {
                 reached = true;
             }
         }
+        self.outbox.extend(outbox);
         if reached {
             self.events.push_back(SurveyEvent::Reached);
             let lossy = self.may_lose();
@@ -411,7 +416,7 @@ impl Survey {
             self.restore_binding(now);
         }
         let done = self.stopped
-            || (self.reaches().all(Reach::is_finished)
+            || (self.all_reached()
                 && self.hairpin.as_ref().is_none_or(Hairpin::is_finished)
                 && self.mapping.as_ref().is_none_or(Mapping::is_settled)
                 && self.beside.is_finished()
@@ -435,6 +440,23 @@ impl Survey {
             && self.registration_is_over()
     }
 
+    fn all_reached(&self) -> bool {
+        self.reaches()
+            .chain(&self.same_port)
+            .all(Reach::is_finished)
+    }
+
+    fn all_reaches(&mut self) -> impl Iterator<Item = &mut Reach> {
+        [
+            &mut self.reach,
+            &mut self.reflector_reach,
+            &mut self.same_port,
+        ]
+        .into_iter()
+        .flatten()
+    }
+
+    /// Those that tell what the path loses: from fresh ports.
     fn reaches(&self) -> impl Iterator<Item = &Reach> {
         [&self.reach, &self.reflector_reach].into_iter().flatten()
     }

@@ -1,6 +1,7 @@
 //! Evidence and judgement become a report.
 
 mod calls;
+mod taint;
 
 use std::{
     net::SocketAddr,
@@ -21,10 +22,12 @@ use crate::{
         Asterisk, Controls, Device, Edge, Filtering, Finding, Gone, Hairpin, Hops, Host, Inbound,
         Lifetime, Mapper, Mapping, Measurements, NatHop, Number, Observation, Payload, PortMapping,
         Provider, Reachability, Reachable, Registration, Report, SCHEMA_VERSION, Severity, Spread,
-        Time, Tool, Unknown, Verdict,
+        Taint, Time, Tool, Unknown, Verdict,
     },
     types::{MappedAddr, PeerAddr},
 };
+
+pub use taint::{Looked, taint};
 
 /// Octets of the headers around a UDP payload.
 const IPV4_AND_UDP: u32 = 28;
@@ -41,17 +44,40 @@ pub struct Frame {
     pub finished_at: SystemTime,
     /// Where it ran.
     pub host: Host,
-    /// Whom it asked.
-    pub provider: Provider,
+    /// Whom it asked; `None` where it asked nobody.
+    pub provider: Option<Provider>,
 }
 
 /// Writes down what was found and what it means.
 #[must_use]
 pub fn assemble(frame: Frame, evidence: &Evidence, judgement: &Judgement) -> Report {
-    let headers = match frame.provider.address {
+    let headers = match frame
+        .provider
+        .as_ref()
+        .and_then(|provider| provider.address)
+    {
         Some(SocketAddr::V6(_)) => IPV6_AND_UDP,
         Some(SocketAddr::V4(_)) | None => IPV4_AND_UDP,
     };
+    Report {
+        interrupted: evidence.interrupted,
+        measurements: measurements(evidence, judgement, headers),
+        ..framed(
+            frame,
+            judgement.verdict,
+            judgement.summary.clone(),
+            &judgement.findings,
+        )
+    }
+}
+
+/// A report without measurements.
+fn framed(
+    frame: Frame,
+    verdict: check::Verdict,
+    summary: String,
+    findings: &[check::Finding],
+) -> Report {
     Report {
         schema_version: SCHEMA_VERSION,
         tool: tool(),
@@ -59,17 +85,17 @@ pub fn assemble(frame: Frame, evidence: &Evidence, judgement: &Judgement) -> Rep
         started_at: Time(frame.started_at),
         finished_at: Time(frame.finished_at),
         host: Some(frame.host),
-        provider: Some(frame.provider),
-        verdict: match judgement.verdict {
+        provider: frame.provider,
+        verdict: match verdict {
             check::Verdict::Ok => Verdict::Ok,
             check::Verdict::Warning => Verdict::Warning,
             check::Verdict::Critical => Verdict::Critical,
             check::Verdict::Unknown => Verdict::Unknown,
         },
-        summary: Some(judgement.summary.clone()),
-        interrupted: evidence.interrupted,
-        findings: judgement.findings.iter().map(finding).collect(),
-        measurements: measurements(evidence, judgement, headers),
+        summary: Some(summary),
+        interrupted: false,
+        findings: findings.iter().map(finding).collect(),
+        measurements: Measurements::default(),
         unknown: Unknown::new(),
     }
 }
@@ -149,6 +175,10 @@ fn measurements(evidence: &Evidence, judgement: &Judgement, headers: u32) -> Mea
             fraction: Some(Number::new(reachable.fraction)),
             open_s: reachable.open.map(Number::seconds),
             cycle_s: Some(Number::seconds(reachable.cycle)),
+        }),
+        taint: evidence.same_port.as_ref().map(|_| Taint {
+            suspected: check::same_port::is_alive(evidence).map(|alive| !alive),
+            ..Taint::default()
         }),
         hairpin: evidence.hairpin.map(|seen| Hairpin {
             supported: seen.supported,
@@ -364,11 +394,11 @@ mod tests {
                 kernel: Some("6.18.44".into()),
                 local_address: "192.168.1.10:40123".parse().ok(),
             },
-            provider: Provider {
+            provider: Some(Provider {
                 name: "iax.example.net".into(),
                 address: "203.0.113.1:4569".parse().ok(),
                 user: Some("alice".into()),
-            },
+            }),
         }
     }
 

@@ -5,6 +5,7 @@
 
 pub mod calls;
 mod number;
+mod taint;
 mod time;
 
 use std::{
@@ -15,6 +16,7 @@ use std::{
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use number::Number;
+pub use taint::{Flow, Leak, Table, Taint, TaintedEntry, Timers};
 pub use time::Time;
 
 /// The version of the contract that this program writes and reads.
@@ -177,6 +179,9 @@ pub struct Measurements {
     /// The share of the time in which calls can come in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reachable: Option<Reachable>,
+    /// Flows that a NAT keeps wrong: on the router the entries themselves, from the LAN a suspicion.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taint: Option<Taint>,
     /// Packets to our own public address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hairpin: Option<Hairpin>,

@@ -58,6 +58,18 @@ fn performance(report: &Report) -> Vec<String> {
     if let Some(cycle) = measured.reachable.and_then(|reachable| reachable.cycle_s) {
         data.push(format!("cycle={cycle}s;;;0"));
     }
+    if let Some(taint) = &measured.taint
+        && let Some(table) = taint.table
+    {
+        // The table tells that it is a router that was looked at.
+        let tainted = taint
+            .entries
+            .iter()
+            .filter(|entry| entry.kind != "healthy" && !entry.deleted)
+            .count();
+        data.push(format!("tainted={tainted};;~:0;0"));
+        data.push(format!("conntrack={};;;0;{}", table.entries, table.most));
+    }
     if let Some(lifetime) = &measured.lifetime {
         for (label, edge) in [
             ("one_way", &lifetime.one_way),

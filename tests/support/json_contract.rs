@@ -1,6 +1,7 @@
 //! The JSON report against its contract: every key, its type and its words.
 
 mod calls;
+mod taint;
 
 use std::{
     collections::BTreeSet,
@@ -71,7 +72,7 @@ const STATE: Kind = Word(&[
     "timeout",
 ]);
 
-/// Every key but those of the calls.
+/// Every key but those of the calls and of tainted flows.
 const KEYS: &[Key] = &[
     ("", "schema_version", Required, Count),
     ("", "tool", Required, Object),
@@ -96,6 +97,7 @@ const KEYS: &[Key] = &[
             "nat hops",
             "nat lifetime",
             "nat hairpin",
+            "taint",
         ]),
     ),
     ("", "started_at", Required, Time),
@@ -104,7 +106,8 @@ const KEYS: &[Key] = &[
     ("host", "os", Required, Text),
     ("host", "kernel", Required, Text),
     ("host", "local_address", OrNull, Address),
-    ("", "provider", Required, Object),
+    // `taint` asks nobody.
+    ("", "provider", OrAbsent, Object),
     ("provider", "name", Required, Text),
     ("provider", "address", Required, Address),
     ("provider", "user", OrNull, Text),
@@ -427,7 +430,7 @@ pub fn validate(report: &Value) {
 }
 
 fn keys() -> impl Iterator<Item = Key> {
-    KEYS.iter().copied().chain(calls::keys())
+    KEYS.iter().chain(taint::KEYS).copied().chain(calls::keys())
 }
 
 fn look(path: &str, object: &Map<String, Value>, wrong: &mut Vec<String>) {

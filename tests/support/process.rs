@@ -145,6 +145,11 @@ impl Running {
         self.process.is_running()
     }
 
+    /// What it has written to its standard output up to now.
+    pub fn stdout(&self) -> String {
+        read_lossy(&self.folder.path().join("stdout"))
+    }
+
     /// What it has written to its standard error up to now.
     pub fn stderr(&self) -> String {
         read_lossy(&self.folder.path().join("stderr"))

@@ -94,6 +94,7 @@ pub(super) fn of_a_call(arg: Arg) -> Arg {
         "allow_plaintext" => {
             arg.help("Send the secret in clear where the callee offers nothing better")
         }
+        "local_port" => arg.help("Send from this port; any free one unless given"),
         "reflector" => arg.help(
             "A host outside that runs iax2-natcheck serve, to see with whether the external port changes",
         ),

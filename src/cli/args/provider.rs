@@ -31,7 +31,8 @@ pub(crate) struct ProviderArgs {
     /// Send the secret in clear where the registrar offers nothing better
     #[arg(long, help_heading = HEADING)]
     pub(crate) allow_plaintext: bool,
-    /// Send from this port; any free one unless given
+    /// Send from this port, any free one unless given; check then also tells whether the flow of
+    /// this very port is dead at the NAT
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..),
           help_heading = HEADING)]
     pub(crate) local_port: Option<u16>,

@@ -30,6 +30,11 @@ pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {
         .ok_or("write a duration such as 90s or 5m")
 }
 
+/// A duration, perhaps none.
+pub(super) fn any_duration(text: &str) -> Result<Duration, &'static str> {
+    humantime::parse_duration(text).map_err(|_| "write a duration such as 1s or 500ms, or 0s")
+}
+
 /// A box of the knowledge base, by words that no other one has.
 pub(super) fn device(text: &str) -> Result<&'static Device, String> {
     const NAMED: usize = 4;

@@ -15,7 +15,10 @@ use crate::{
 
 /// What to find out, of whom.
 #[derive(Clone, Debug)]
-#[allow(clippy::struct_excessive_bools)] // one for each experiment, independent of each other
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each switches one experiment, whatever the others do"
+)]
 pub struct SurveyConfig {
     /// The provider.
     pub provider: PeerAddr,
@@ -33,6 +36,8 @@ pub struct SurveyConfig {
     pub release_only: bool,
     /// Send POKEs to the provider.
     pub reach: bool,
+    /// Send some from the port of the user's choice too, to see whether its flow is dead at the NAT.
+    pub same_port: bool,
     /// Look at the mapping of one socket.
     pub mapping: bool,
     /// Send packets to our own public address.
@@ -68,6 +73,7 @@ impl SurveyConfig {
             assumed_refresh: None,
             release_only: false,
             reach: true,
+            same_port: false,
             mapping: true,
             hairpin: false,
             sweep: Some(SweepPlan::default()),

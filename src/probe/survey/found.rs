@@ -36,6 +36,10 @@ impl Survey {
         let mut evidence = Evidence {
             reach,
             reflector,
+            same_port: self
+                .same_port
+                .as_ref()
+                .map(|reach| reach.evidence().clone()),
             registration: self.record.as_ref().map(|record| record.evidence().clone()),
             asterisk: None,
             mapping: self.mapping_evidence(),

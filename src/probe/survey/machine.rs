@@ -32,6 +32,9 @@ impl Machine for Survey {
                 if let (Input::Opened { local, .. }, Some(record)) = (input, &mut self.record) {
                     record.note_local(local);
                 }
+                if let Some(reach) = &mut self.same_port {
+                    reach.handle_input(input, now);
+                }
                 if let Some(registration) = &mut self.registration {
                     registration.handle_input(input, now);
                 }
@@ -76,10 +79,7 @@ impl Machine for Survey {
         if self.stage == Stage::Over {
             return;
         }
-        for reach in [&mut self.reach, &mut self.reflector_reach]
-            .into_iter()
-            .flatten()
-        {
+        for reach in self.all_reaches() {
             reach.handle_timeout(now);
         }
         if let Some(registration) = &mut self.registration {
@@ -131,6 +131,7 @@ impl Machine for Survey {
         [
             self.reach.as_ref().and_then(Reach::poll_timeout),
             self.reflector_reach.as_ref().and_then(Reach::poll_timeout),
+            self.same_port.as_ref().and_then(Reach::poll_timeout),
             self.registration
                 .as_ref()
                 .and_then(Registration::poll_timeout),

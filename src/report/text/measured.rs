@@ -7,7 +7,7 @@ use crate::report::{
         Asterisk, Filtering, Hairpin, Lifetime, Mapping, Measurements, Number, Observation,
         Reachability, Reachable, Registration,
     },
-    text::{boxes, calls, wrap},
+    text::{boxes, calls, taint, wrap},
 };
 
 /// What was measured, in the order of the report.
@@ -75,6 +75,9 @@ pub(super) fn lines(measured: &Measurements) -> Vec<String> {
     }
     if let Some(reachable) = &measured.reachable {
         rows.push(("reachable", share(reachable)));
+    }
+    if let Some(seen) = &measured.taint {
+        rows.extend(taint::lines(seen));
     }
     if let Some(seen) = &measured.hairpin {
         rows.push(("hairpin", hairpin(*seen)));

@@ -1,0 +1,85 @@
+//! The keys of `measurements.taint`.
+
+use super::{
+    Key,
+    Kind::{Address, Count, Flag, List, Object, Text, Word},
+    Need::{OrAbsent, OrNull, Required},
+};
+
+/// Every key of `measurements.taint`, and that itself.
+pub(super) const KEYS: &[Key] = &[
+    ("measurements", "taint", OrAbsent, Object),
+    ("measurements.taint", "suspected", OrNull, Flag),
+    ("measurements.taint", "entries", Required, List),
+    ("measurements.taint.entries", "[]", Required, Object),
+    (
+        "measurements.taint.entries[]",
+        "kind",
+        Required,
+        Word(&[
+            "healthy",
+            "wrong-source-masquerade",
+            "null-binding",
+            "stale-source",
+            "wrong-uplink",
+        ]),
+    ),
+    ("measurements.taint.entries[]", "original", Required, Object),
+    (
+        "measurements.taint.entries[].original",
+        "source",
+        Required,
+        Address,
+    ),
+    (
+        "measurements.taint.entries[].original",
+        "destination",
+        Required,
+        Address,
+    ),
+    ("measurements.taint.entries[]", "reply", Required, Object),
+    (
+        "measurements.taint.entries[].reply",
+        "source",
+        Required,
+        Address,
+    ),
+    (
+        "measurements.taint.entries[].reply",
+        "destination",
+        Required,
+        Address,
+    ),
+    ("measurements.taint.entries[]", "unreplied", Required, Flag),
+    ("measurements.taint.entries[]", "assured", Required, Flag),
+    ("measurements.taint.entries[]", "expires_s", OrNull, Count),
+    ("measurements.taint.entries[]", "kept_alive", OrNull, Flag),
+    (
+        "measurements.taint.entries[]",
+        "last_packet_s",
+        OrAbsent,
+        Count,
+    ),
+    ("measurements.taint.entries[]", "zone", OrAbsent, Count),
+    ("measurements.taint.entries[]", "deleted", Required, Flag),
+    ("measurements.taint.entries[]", "verified", OrNull, Flag),
+    ("measurements.taint.entries[]", "because", Required, List),
+    ("measurements.taint.entries[].because", "[]", Required, Text),
+    ("measurements.taint", "leaks", OrAbsent, List),
+    ("measurements.taint.leaks", "[]", Required, Object),
+    ("measurements.taint.leaks[]", "interface", Required, Text),
+    ("measurements.taint.leaks[]", "source", Required, Address),
+    (
+        "measurements.taint.leaks[]",
+        "destination",
+        Required,
+        Address,
+    ),
+    ("measurements.taint.leaks[]", "packets", Required, Count),
+    ("measurements.taint", "timers", OrAbsent, Object),
+    ("measurements.taint.timers", "udp_s", Required, Count),
+    ("measurements.taint.timers", "stream_s", Required, Count),
+    ("measurements.taint", "table", OrAbsent, Object),
+    ("measurements.taint.table", "entries", Required, Count),
+    ("measurements.taint.table", "most", Required, Count),
+];
