@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::probe::evidence::{DepthEvidence, Evidence};
+use crate::probe::evidence::Evidence;
 
 /// What many mappings show; `None`: not known, or nothing is translated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -65,13 +65,17 @@ pub fn depth(evidence: &Evidence) -> Option<Depth> {
         .collect();
     let kept = ports().all(|(local, mapped)| local == mapped);
     Some(Depth {
-        allocation: Some(if kept {
-            Allocation::Preserved
-        } else if is_sequential(seen) {
-            Allocation::Sequential
+        allocation: if kept {
+            Some(Allocation::Preserved)
+        } else if !is_sequential(ports().map(|(_, mapped)| mapped)) {
+            Some(Allocation::Random)
+        } else if is_sequential(ports().map(|(local, _)| local)) {
+            // The host's own ports run in sequence, so a NAT that keeps them but for a few that were taken
+            // looks the same.
+            None
         } else {
-            Allocation::Random
-        }),
+            Some(Allocation::Sequential)
+        },
         parity_preserved: Some(ports().all(|(local, mapped)| local % 2 == mapped % 2)),
         one_address: Some(addresses.len() == 1),
         stays: seen.stays,
@@ -80,12 +84,8 @@ pub fn depth(evidence: &Evidence) -> Option<Depth> {
 }
 
 /// Whether nearly every port lies a little above the one before; packets may overtake each other.
-fn is_sequential(seen: &DepthEvidence) -> bool {
-    let ports: Vec<u16> = seen
-        .sockets
-        .iter()
-        .map(|(_, mapped)| mapped.get().port())
-        .collect();
+fn is_sequential(ports: impl Iterator<Item = u16>) -> bool {
+    let ports: Vec<u16> = ports.collect();
     let up = ports
         .windows(2)
         .filter(|pair| matches!(pair, [one, next] if (1..=STEP).contains(&next.wrapping_sub(*one))))
@@ -96,7 +96,10 @@ fn is_sequential(seen: &DepthEvidence) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::sample::{healthy, local, mapped};
+    use crate::{
+        check::sample::{healthy, local, mapped},
+        probe::evidence::DepthEvidence,
+    };
 
     fn seen(place: impl Fn(u32) -> String) -> Option<Depth> {
         let sockets = (0..16_u32).map(|count| {

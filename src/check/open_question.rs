@@ -409,7 +409,7 @@ mod tests {
             lifetime: Some(exchange(lifetime, 300)),
             ..Evidence::default()
         };
-        let rows = [
+        let rows = vec![
             (
                 "nothing at all",
                 Evidence::default(),

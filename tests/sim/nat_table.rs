@@ -426,7 +426,7 @@ fn compare_from(first: u64, kinds: &[Kind], loss: f64) {
         );
         if !is_right {
             row = format!(
-                "{row}  WRONG: {number} {kind:?} {truth:?}, {filter:?} {:?}, {:?}, {:?}",
+                "{row}  WRONG: {number} {kind:?} {truth:?}, {depth:?}, {shows_two}, {refreshes:?}, {filter:?} {:?}, {:?}, {:?}",
                 evidence.filtering, evidence.hops, evidence.lifetime
             );
             wrong.push(row.clone());
