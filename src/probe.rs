@@ -8,4 +8,5 @@ pub mod message;
 pub mod provider;
 pub mod reach;
 pub mod reflector;
+pub mod router;
 pub mod survey;
