@@ -11,7 +11,9 @@ pub mod nat_kind;
 pub mod open_question;
 pub mod peer;
 pub mod registration;
+pub mod router_rules;
 mod sentence;
+pub mod snat;
 
 #[cfg(test)]
 pub(crate) mod sample;

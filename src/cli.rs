@@ -16,6 +16,7 @@ pub(crate) mod report;
 pub(crate) mod runtime;
 pub(crate) mod secret;
 pub(crate) mod serve;
+pub(crate) mod snat;
 pub(crate) mod survey;
 
 use std::ffi::OsString;
@@ -49,6 +50,7 @@ pub(crate) fn run(cli: &Cli, progress: &Progress) -> Result<u8> {
         Command::Register(args) => register::run(args, common, progress),
         Command::Nat { experiment } => nat::run(experiment, common, progress),
         Command::Serve(args) => serve::run(args, common),
+        Command::Snat(args) => snat::run(args, common),
         Command::Report(args) => report::run(args, common),
         Command::Man => man::run(),
         Command::Completions(args) => completions::run(args),

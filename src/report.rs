@@ -7,6 +7,8 @@ pub mod assemble;
 pub mod json;
 pub mod model;
 pub mod nagios;
+pub mod script;
+pub mod snat;
 pub mod text;
 
 pub use model::Report;

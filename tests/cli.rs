@@ -6,7 +6,7 @@ use std::{fs, path::PathBuf};
 
 use assert_cmd::Command;
 
-const COMMANDS: [&str; 11] = [
+const COMMANDS: [&str; 12] = [
     "",
     "check",
     "demo",
@@ -15,6 +15,7 @@ const COMMANDS: [&str; 11] = [
     "nat mapping",
     "nat lifetime",
     "serve",
+    "snat",
     "report",
     "man",
     "completions",

@@ -221,14 +221,20 @@ fn because(
     because
 }
 
+/// The NAT's timer that outlasts the interval between two registrations, in seconds: the interval and
+/// 15 s, rounded up to five seconds.
+pub(crate) fn timer_for(interval: Duration) -> u64 {
+    (interval + MARGIN).as_secs().div_ceil(5) * 5
+}
+
 /// The remedies, with the numbers of this measurement.
 ///
-/// * The NAT's timer: the cycle and 15 s, rounded up to five seconds.
+/// * The NAT's timer, see [`timer_for`].
 /// * The period of qualify: half the timer less one second, so that one lost POKE does not let the
 ///   mapping die.
 /// * The refresh: 6/5 of what ends five seconds before the timer, where that leaves 10 s or more.
 fn remedies(dead: Duration, interval: Duration, refresh_known: bool) -> Vec<String> {
-    let timer = (interval + MARGIN).as_secs().div_ceil(5) * 5;
+    let timer = timer_for(interval);
     let period = (dead / 2)
         .saturating_sub(Duration::from_secs(1))
         .max(Duration::from_secs(1))

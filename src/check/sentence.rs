@@ -69,6 +69,11 @@ fn consequence(worst: &Finding, reachable: Option<Reachable>) -> String {
                   refresh of 60 s."
                 .into(),
         },
+        FindingId::MasqueradeOnStaticWan | FindingId::NoLeakGuard => {
+            "Calls may get lost after the line of the router comes back: its rules let it go on with \
+             a wrong source."
+                .into()
+        }
         FindingId::NotMeasured => format!("{}.", worst.title),
     }
 }

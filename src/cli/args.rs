@@ -2,6 +2,7 @@
 
 pub(crate) mod provider;
 pub(crate) mod serve;
+pub(crate) mod snat;
 mod value;
 
 use std::{io::IsTerminal, path::PathBuf, time::Duration};
@@ -11,6 +12,7 @@ use clap_complete::Shell;
 
 pub(crate) use provider::ProviderArgs;
 pub(crate) use serve::ServeArgs;
+pub(crate) use snat::SnatArgs;
 
 /// Diagnose the NAT between an IAX2 PBX and its provider.
 ///
@@ -62,6 +64,11 @@ pub(crate) enum Command {
         after_help = "Example:\n  iax2-natcheck serve --bind 198.51.100.7 --users users.toml"
     )]
     Serve(ServeArgs),
+    /// Print the firewall rules under which no NAT entry goes wrong, for a router
+    #[command(
+        after_help = "Example:\n  iax2-natcheck snat --wan ppp0 --static 198.51.100.7 > snat.sh"
+    )]
+    Snat(SnatArgs),
     /// Render a saved JSON report again
     #[command(after_help = "Example:\n  iax2-natcheck report yesterday.json --format nagios")]
     Report(ReportArgs),

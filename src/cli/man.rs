@@ -146,12 +146,23 @@ const EXAMPLES: &[(&str, &str)] = &[
          --users users.toml",
         "Be the reflector, with a second address for mapping tests:",
     ),
+    (
+        "iax2-natcheck snat --wan ppp0 --static 198.51.100.7 > snat.sh",
+        "On a router: print the rules that keep its NAT from going on with a wrong source:",
+    ),
+    (
+        "iax2-natcheck snat --wan ppp0 --static 198.51.100.7 --apply",
+        "Try them out, and have them taken back unless they are confirmed within 30 s:",
+    ),
     ("iax2-natcheck demo", "See it at work without a provider:"),
 ];
 
 const FILES: &[&str] = &[
     "A file with a secret holds nothing else; one newline at its end is dropped. Where others may \
      read it, a warning says so.",
+    "What snat prints is a script for sh: as it stands it changes the rules in force, with the word \
+     install it also writes files below /etc, each named in it. A change that waits for its \
+     confirmation keeps the way back below /run/iax2-natcheck.",
     "The users file of serve is TOML, one table an account. An account without a secret and \
      without a key says auth = [] and registers unchallenged. Paths are relative to the file.",
 ];
@@ -162,11 +173,13 @@ const ENVIRONMENT: &[&str] = &[
 ];
 
 const PRIVILEGES: &[&str] = &[
-    "No command needs root. Commands that talk to a provider open ordinary UDP sockets, as many as \
+    "No command needs root, but only root may read the rules of a packet filter and apply others \
+     (snat); without it snat gives general advice, or reads saved rules. Commands that talk to a provider open ordinary UDP sockets, as many as \
      --sockets says; the limit of open files has to allow for them. demo makes user and network \
      namespaces of its own; where the kernel refuses them to this user, the in-process NAT takes \
      their place and the report says so. --asterisk needs the right to talk to the running \
-     Asterisk. Nothing on the host is changed.",
+     Asterisk. Nothing on the host is changed, save by snat --apply, which takes its changes back \
+     unless they are confirmed.",
 ];
 
 /// The subcommands, each with its own arguments; those of the sections to come are left out.

@@ -28,6 +28,15 @@ pub(crate) fn report(report: &Report, common: &Common) -> Result<()> {
         Format::Json => json::render(report),
         Format::Nagios => nagios::render(report),
     };
+    deliver(&rendered, common)
+}
+
+/// Writes what was rendered where asked.
+///
+/// # Errors
+///
+/// Where it cannot be written. A reader of stdout that went away is no error.
+pub(crate) fn deliver(rendered: &str, common: &Common) -> Result<()> {
     match &common.output {
         Some(path) => replace(path, rendered.as_bytes()).with_context(|| {
             format!(
@@ -35,7 +44,7 @@ pub(crate) fn report(report: &Report, common: &Common) -> Result<()> {
                 path.display()
             )
         }),
-        None => print(&rendered),
+        None => print(rendered),
     }
 }
 

@@ -58,11 +58,13 @@ pub fn assemble(frame: Frame, evidence: &Evidence, judgement: &Judgement) -> Rep
         interrupted: evidence.interrupted,
         findings: judgement.findings.iter().map(finding).collect(),
         measurements: measurements(evidence, judgement),
+        rules: None,
         unknown: Unknown::new(),
     }
 }
 
-fn finding(found: &check::Finding) -> Finding {
+/// A finding in the words of the contract.
+pub(super) fn finding(found: &check::Finding) -> Finding {
     Finding {
         id: found.id.to_string(),
         severity: match found.severity {
@@ -105,6 +107,7 @@ fn measurements(evidence: &Evidence, judgement: &Judgement) -> Measurements {
             open_s: reachable.open.map(Number::seconds),
             cycle_s: Some(Number::seconds(reachable.cycle)),
         }),
+        router: None,
         unknown: Unknown::new(),
     }
 }

@@ -71,7 +71,14 @@ const KEYS: &[(&str, &str, Need, Kind)] = &[
         "",
         "command",
         Required,
-        Word(&["check", "demo", "register", "nat mapping", "nat lifetime"]),
+        Word(&[
+            "check",
+            "demo",
+            "register",
+            "nat mapping",
+            "nat lifetime",
+            "snat",
+        ]),
     ),
     ("", "started_at", Required, Time),
     ("", "finished_at", Required, Time),
@@ -79,7 +86,7 @@ const KEYS: &[(&str, &str, Need, Kind)] = &[
     ("host", "os", Required, Text),
     ("host", "kernel", Required, Text),
     ("host", "local_address", OrNull, Address),
-    ("", "provider", Required, Object),
+    ("", "provider", OrAbsent, Object),
     ("provider", "name", Required, Text),
     ("provider", "address", Required, Address),
     ("provider", "user", OrNull, Text),
@@ -241,6 +248,39 @@ const KEYS: &[(&str, &str, Need, Kind)] = &[
         Required,
         Count,
     ),
+    ("measurements", "router", OrAbsent, Object),
+    ("measurements.router", "wan", Required, Text),
+    ("measurements.router", "address", OrNull, Text),
+    ("measurements.router", "static", OrNull, Flag),
+    ("measurements.router", "others", Required, List),
+    ("measurements.router.others", "[]", Required, Text),
+    ("measurements.router", "lans", Required, List),
+    ("measurements.router.lans", "[]", Required, Text),
+    ("measurements.router", "notes", Required, List),
+    ("measurements.router.notes", "[]", Required, Text),
+    ("measurements.router", "refused", Required, List),
+    ("measurements.router.refused", "[]", Required, Object),
+    ("measurements.router.refused[]", "what", Required, Text),
+    ("measurements.router.refused[]", "why", Required, Text),
+    ("", "rules", OrAbsent, List),
+    ("rules", "[]", Required, Object),
+    ("rules[]", "title", Required, Text),
+    ("rules[]", "command", Required, Text),
+    ("rules[]", "undo", OrNull, Text),
+    ("rules[]", "prevents", Required, List),
+    (
+        "rules[].prevents",
+        "[]",
+        Required,
+        Word(&[
+            "wrong-source-masquerade",
+            "null-binding",
+            "stale-source",
+            "wrong-uplink",
+        ]),
+    ),
+    ("rules[]", "why", Required, Text),
+    ("rules[]", "file", OrAbsent, Text),
     ("measurements", "reachable", OrAbsent, Object),
     ("measurements.reachable", "fraction", Required, Number),
     ("measurements.reachable", "open_s", OrNull, Number),
@@ -345,6 +385,15 @@ fn agree(report: &Value, wrong: &mut Vec<String>) {
     must(
         time("started_at") <= time("finished_at"),
         "it ended before it began",
+    );
+
+    must(
+        (report["command"] == "snat") == report["provider"].is_null(),
+        "every command but snat asks a provider",
+    );
+    must(
+        (report["command"] == "snat") == report["rules"].is_array(),
+        "snat alone proposes rules",
     );
 
     let weight = |word: Option<&str>| match word {

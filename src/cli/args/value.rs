@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use iax2_natcheck::wire::iax2::PORT;
+use iax2_natcheck::wire::{firewall::Prefix, iax2::PORT};
 
 /// An address to listen on, port 4569 unless given.
 pub(super) fn listen(text: &str) -> Result<SocketAddr, &'static str> {
@@ -25,6 +25,11 @@ pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {
         .ok()
         .filter(|duration| !duration.is_zero())
         .ok_or("write a duration such as 90s or 5m")
+}
+
+/// A network.
+pub(super) fn prefix(text: &str) -> Result<Prefix, &'static str> {
+    text.parse()
 }
 
 /// A refresh: whole seconds that REFRESH can carry (RFC 5456 §8.6.18).
