@@ -22,8 +22,9 @@ use crate::{
     },
 };
 
-/// A router that sends each datagram of one socket from the next of two ports, without state.
-fn alternate_ports(site: &Site) {
+/// A router that sends the long datagrams of one socket, those that carry a call token, from another port
+/// than the short ones, without state.
+fn token_by_another_port(site: &Site) {
     let rules = format!(
         "table ip alternate {{\n\
          chain early {{ type filter hook prerouting priority -310; \
@@ -31,7 +32,7 @@ fn alternate_ports(site: &Site) {
          iifname \"wan\" udp dport {{ 40001, 40002 }} notrack ip daddr set 192.168.1.10 udp dport set {PORT}; }}\n\
          chain late {{ type filter hook postrouting priority 200; \
          oifname \"wan\" ip saddr 192.168.1.10 udp sport {PORT} \
-         udp sport set numgen inc mod 2 map {{ 0 : 40001, 1 : 40002 }} ip saddr set 198.51.100.7; }}\n\
+         udp sport set udp length map {{ 0-109 : 40001, 110-65535 : 40002 }} ip saddr set 198.51.100.7; }}\n\
          chain admit {{ type filter hook forward priority -5; udp dport {PORT} accept; }}\n\
          }}\n"
     );
@@ -48,7 +49,7 @@ fn alternate_ports(site: &Site) {
 #[ignore = "needs root, ip, nft and the Asterisk that tests/all fetches"]
 fn a_port_that_changes_between_token_and_new_is_a_refused_token() {
     let (site, _provider) = site(LINUX);
-    alternate_ports(&site);
+    token_by_another_port(&site);
     let options = format!("--local-port {PORT} --calls 5 --concurrent 1 --duration 1s");
     let placed = Placed::on(&site, "600", &options);
     placed.assert_signature("token-refused", 5);
