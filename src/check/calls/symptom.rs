@@ -188,7 +188,7 @@ fn said(cause: &Reason, record: &CallRecord) -> Symptom {
     }
     match cause.code {
         _ if busy => Symptom::Busy,
-        None | Some(NORMAL | UNSPECIFIED) if is_congested(record) => Symptom::Congested,
+        None | Some(0 | NORMAL | UNSPECIFIED) if is_congested(record) => Symptom::Congested,
         _ if cause.is_empty() => Symptom::RawHangup,
         Some(code) if code == Cause::NoAnswer.get() || code == Cause::NoUserResponse.get() => {
             Symptom::NoAnswer
@@ -342,6 +342,7 @@ mod tests {
         assert_eq!(ended(by_peer(Some(50)), |_| {}), Symptom::Rejected);
         assert_eq!(ended(by_peer(Some(42)), |_| {}), Symptom::Congested);
         assert_eq!(ended(by_peer(None), |_| {}), Symptom::RawHangup);
+        assert_eq!(ended(by_peer(Some(0)), |_| {}), Symptom::RawHangup);
         assert_eq!(ended(by_peer(None), answered), Symptom::RawHangup);
         assert_eq!(ended(by_peer(Some(16)), answered), Symptom::Fine);
         assert_eq!(ended(by_peer(Some(38)), answered), Symptom::HungUpOddly);

@@ -170,10 +170,10 @@ impl Reason {
         }
     }
 
-    /// Whether there is neither.
+    /// Whether there is neither; a code of 0 is Asterisk's for none.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.text.is_none() && self.code.is_none()
+        self.text.is_none() && matches!(self.code, None | Some(0))
     }
 
     pub(super) fn write(&self) -> IeWriter {
@@ -195,12 +195,12 @@ impl fmt::Display for Reason {
         match (&self.text, self.code) {
             (Some(text), Some(code)) => write!(f, "{text} (cause {code})"),
             (Some(text), None) => f.write_str(text),
+            (None, None | Some(0)) => f.write_str("no cause given"),
             (None, Some(code)) => write!(
                 f,
                 "{} (cause {code})",
                 crate::wire::iax2::cause::Cause::from(code)
             ),
-            (None, None) => f.write_str("no cause given"),
         }
     }
 }
