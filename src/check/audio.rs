@@ -406,7 +406,8 @@ fn poor_audio(judged: &JudgedAudio) -> Option<Finding> {
     let mut because = vec![
         format!(
             "R factor {:.1}, MOS {:.1} (ITU-T G.107), at {who}",
-            estimate.rating, estimate.mos
+            estimate.rating.max(0.0),
+            estimate.mos
         ),
         format!(
             "{:.1} % of the packets lost, takes {:.1} off R without concealment",

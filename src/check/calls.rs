@@ -213,10 +213,10 @@ pub fn fact(symptom: Symptom, record: &CallRecord) -> String {
         }
         Some(Ending::Invalidated { about: None }) => format!("INVAL {stage}{after}"),
         Some(Ending::Unanswered { frame, heard }) => {
-            let before = if *heard {
-                ""
-            } else {
-                ", and no frame came before"
+            let before = match (*heard, record.token) {
+                (true, _) => "",
+                (false, true) => ", although a call token had come",
+                (false, false) => ", and no frame came before",
             };
             format!(
                 "{frame} stayed unacknowledged {stage}, given up{after}{before}{}",

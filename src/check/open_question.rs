@@ -233,9 +233,12 @@ fn no_lifetime(evidence: &Evidence) -> (String, String) {
 /// Calls that ended are the answer; those of an extension that is busy or that nobody answers are none.
 fn calls_open(evidence: &Evidence) -> Option<Parts> {
     let calls = evidence.calls.as_ref();
-    let answered =
-        calls.is_some_and(|calls| calls.calls.iter().any(|call| call.answered.is_some()));
-    if answered {
+    // A call that was cut short has not held to its end.
+    let came_to_an_end = calls.is_some_and(|calls| {
+        let mut answered = calls.calls.iter().filter(|call| call.answered.is_some());
+        answered.any(|call| call.ending.is_some())
+    });
+    if came_to_an_end {
         return None;
     }
     let count = |wanted: Option<Symptom>| {
@@ -253,6 +256,10 @@ fn calls_open(evidence: &Evidence) -> Option<Parts> {
         (0, ..) => "no call came to its end".to_owned(),
         (1, 1, _) => "the extension is busy".to_owned(),
         (1, _, 1) => "it rang, and nobody answered".to_owned(),
+        (_, busy, 0) => format!("none of {ended} calls was answered: busy {busy} times"),
+        (_, 0, unanswered) => {
+            format!("none of {ended} calls was answered: it rang in vain {unanswered} times")
+        }
         _ => format!(
             "none of {ended} calls was answered: busy {busy} times, it rang in vain {unanswered} times"
         ),

@@ -142,7 +142,11 @@ fn show(event: &CallsEvent, total: u32, common: &Common, progress: &Progress) {
         CallsEvent::Ended(index, record) => {
             let how = Symptom::of(record).map_or("under way", Symptom::as_str);
             let seconds = record.ended.unwrap_or_default().as_secs_f64();
-            format!("call {} of {total}: {how} after {seconds:.1} s", index + 1)
+            if total == 1 {
+                format!("ended after {seconds:.1} s: {how}")
+            } else {
+                format!("call {} of {total}: {how} after {seconds:.1} s", index + 1)
+            }
         }
     };
     survey::tell(common, progress, &line);

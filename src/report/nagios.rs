@@ -51,6 +51,19 @@ fn performance(report: &Report) -> Vec<String> {
         }
         data.push(format!("answered={};;;0;{}", reach.received, reach.sent));
     }
+    if let Some(calls) = &measured.calls {
+        data.push(format!(
+            "calls_completed={};;;0;{}",
+            calls.completed, calls.attempted
+        ));
+        if let Some(audio) = &calls.audio {
+            data.push(format!("mos={};;;1;4.5", audio.mos));
+            data.push(format!("loss={}%;;;0;100", audio.loss_percent));
+        }
+        if let Some(delay) = calls.media.as_ref().and_then(|media| media.delay_ms) {
+            data.push(format!("audio_delay={}ms;;;0", delay.median));
+        }
+    }
     if let Some(fraction) = measured.reachable.and_then(|reachable| reachable.fraction) {
         let percent = Number::new(fraction.get() * 100.0);
         data.push(format!("reachable={percent}%;100:;95:;0;100"));
@@ -120,7 +133,7 @@ mod tests {
             render(&report("critical")),
             "IAX2 CRITICAL - The NAT forgets the mapping 30 s after a registration; the next one \
              comes after 50 s [short-mapping-timeout] | rtt=10.1ms;;;0 answered=10;;;0;10 \
-             reachable=60%;100:;95:;0;100 cycle=50s;;;0 one_way_alive=29s;;;0 one_way_dead=30s;;;0 \
+             calls_completed=20;;;0;20 reachable=60%;100:;95:;0;100 cycle=50s;;;0 one_way_alive=29s;;;0 one_way_dead=30s;;;0 \
              exchange_alive=29s;;;0 exchange_dead=30s;;;0 stream_alive=119s;;;0 \
              stream_dead=120s;;;0\n"
         );

@@ -117,17 +117,21 @@ fn remedies(symptom: Symptom, record: &CallRecord) -> Vec<String> {
         &[
             "the telephone of this extension is not registered at the far end, or does not answer it: iax2 show peers there tells",
         ]
+    } else if is(&[Cause::Rejected]) {
+        &[
+            "check the account, its secret, its context and the addresses that it may call from",
+            "Asterisk also says so where too many calls of the account are in their set-up at once (maxauthreq): --concurrent 1",
+        ]
     } else if is(&[
         Cause::FacilityNotSubscribed,
-        Cause::Rejected,
         Cause::FacilityRejected,
         Cause::NotAuthorised,
     ]) {
         if record.encrypted {
-            &["check the account, its secret, and the addresses that it may call from"]
+            &["check the account, its secret, its context and the addresses that it may call from"]
         } else {
             &[
-                "check the account, its secret, and the addresses that it may call from",
+                "check the account, its secret, its context and the addresses that it may call from",
                 "an account with forceencryption=yes takes no call without --encrypt",
             ]
         }

@@ -33,8 +33,8 @@ pub(crate) struct CallArgs {
     /// What the extension does with audio, where that is known
     #[arg(long, value_enum, default_value = "any", help_heading = HEADING)]
     pub(crate) expect: Expect,
-    /// Encrypt the call (AES-128), or place none
-    #[arg(long, help_heading = HEADING)]
+    /// Encrypt the call (AES-128), or place none; trunk frames cannot be encrypted
+    #[arg(long, conflicts_with = "trunk", help_heading = HEADING)]
     pub(crate) encrypt: bool,
     /// Place the calls once more with their audio in trunk frames, and compare
     #[arg(long, help_heading = HEADING)]

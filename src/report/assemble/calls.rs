@@ -200,7 +200,8 @@ fn quality(quality: audio::Quality) -> Audio {
         ..
     } = quality;
     Audio {
-        r_factor: Number::new(estimate.rating),
+        // Beyond all use it falls below zero (G.107 Annex B), and a call is no worse for that.
+        r_factor: Number::new(estimate.rating.max(0.0)),
         mos: Number::new(estimate.mos),
         listener: if at_far_end { "far-end" } else { "here" }.into(),
         one_way_ms: Number::millis(inputs.one_way),

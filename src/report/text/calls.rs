@@ -117,9 +117,6 @@ fn tally(calls: &Calls) -> String {
             format!("{attempted}{to}: {answered} answered, {completed} came to their planned end")
         }
     }];
-    if !calls.progress.is_empty() {
-        words.push(format!("the far end told: {}", calls.progress.join(", ")));
-    }
     match (calls.pattern.as_deref(), &calls.pattern_because) {
         (Some("none"), _) => words.push("no failure".into()),
         (Some(pattern), Some(why)) => words.push(format!("failures: {pattern} ({why})")),
@@ -148,6 +145,16 @@ fn set_up(calls: &Calls) -> Option<String> {
     }
     if calls.call_token == Some(true) {
         words.push("call token".into());
+    }
+    // That it was answered stands above.
+    let told: Vec<&str> = calls
+        .progress
+        .iter()
+        .map(String::as_str)
+        .filter(|word| !matches!(*word, "answer" | "stop tones"))
+        .collect();
+    if !told.is_empty() {
+        words.push(format!("the far end told of {}", told.join(", ")));
     }
     if let Some(setup) = &calls.setup_ms {
         words.push(format!("accepted after {}", took(setup.median)));

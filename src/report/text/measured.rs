@@ -25,7 +25,10 @@ pub(super) fn lines(measured: &Measurements) -> Vec<String> {
     if let Some(line) = &measured.asterisk {
         rows.push(("asterisk", asterisk(line)));
     }
-    if let Some(seen) = &measured.mapping {
+    // Calls do without anybody who tells the public address, or whom the NAT lets in.
+    let silent = |seen: &Mapping| seen.observations.is_empty() && seen.unanswered.is_empty();
+    let only_calls = measured.calls.is_some() && measured.mapping.as_ref().is_some_and(silent);
+    if let Some(seen) = measured.mapping.as_ref().filter(|_| !only_calls) {
         rows.push(("mapping", mapping(seen)));
         rows.extend(ports(seen).map(|words| ("", words)));
         rows.extend(views(&seen.observations).into_iter().map(|view| ("", view)));
@@ -35,7 +38,7 @@ pub(super) fn lines(measured: &Measurements) -> Vec<String> {
                 .map(|peer| ("", format!("{peer} does not answer"))),
         );
     }
-    if let Some(seen) = &measured.filtering {
+    if let Some(seen) = measured.filtering.as_ref().filter(|_| !only_calls) {
         rows.push(("filtering", filtering(seen)));
     }
     if let Some(seen) = measured.payload.as_ref().filter(|seen| seen.compared > 0) {
