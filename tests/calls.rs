@@ -7,10 +7,14 @@ mod agreement;
 mod audio;
 #[path = "calls/endings.rs"]
 mod endings;
+#[path = "calls/far_end.rs"]
+mod far_end;
 #[path = "calls/healthy.rs"]
 mod healthy;
 #[path = "calls/mapping.rs"]
 mod mapping;
+#[path = "calls/order.rs"]
+mod order;
 #[path = "calls/pattern.rs"]
 mod pattern;
 #[path = "calls/placed.rs"]
@@ -21,3 +25,5 @@ mod relay;
 mod set_up;
 #[path = "support/support.rs"]
 mod support;
+#[path = "calls/wire.rs"]
+mod wire;

@@ -79,6 +79,11 @@ impl Calling {
     }
 }
 
+/// What a report has measured of the calls.
+pub(crate) fn calls(report: &Value) -> &Value {
+    &report["measurements"]["calls"]
+}
+
 /// Calls that have ended.
 #[derive(Debug)]
 pub(crate) struct Placed {
@@ -88,15 +93,7 @@ pub(crate) struct Placed {
 
 impl Placed {
     fn new(ended: Ended) -> Self {
-        let report: Value = serde_json::from_str(&ended.stdout)
-            .unwrap_or_else(|e| panic!("no JSON: {e}\n{ended:#?}"));
-        let status = match report["verdict"].as_str() {
-            Some("ok") => 0,
-            Some("warning") => 1,
-            Some("critical") => 2,
-            _ => 3,
-        };
-        assert_eq!(ended.status, status, "exit status and verdict: {ended:#?}");
+        let report = ended.report();
         Self { ended, report }
     }
 
@@ -112,7 +109,7 @@ impl Placed {
 
     /// What was measured of the calls.
     pub(crate) fn calls(&self) -> &Value {
-        &self.report["measurements"]["calls"]
+        calls(&self.report)
     }
 
     /// What was measured of their audio.

@@ -267,6 +267,20 @@ fn mistakes_are_one_sentence() {
         ),
         ("serve --bind 192.0.2.7".into(), vec!["192.0.2.7"]),
         (
+            format!("call {here} 600 --calls 2 --record /nonexistent/heard.wav"),
+            vec!["--record", "--calls"],
+        ),
+        (
+            format!("call {here} 600 --encrypt --trunk"),
+            vec!["--encrypt", "--trunk"],
+        ),
+        (
+            format!("call {here} 600 --codec morse"),
+            vec!["morse", "--codec", "ulaw"],
+        ),
+        (format!("call {here} 600 --dtmf 12x"), vec!["12x", "--dtmf"]),
+        (format!("call {here}"), vec!["EXTENSION"]),
+        (
             "demo no-such-scenario".into(),
             vec!["no-such-scenario", "--list"],
         ),

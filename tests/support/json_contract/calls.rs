@@ -23,6 +23,7 @@ const SIGNATURES: Kind = Word(&[
     "invalidated",
     "raw-hangup",
     "call-state-lost",
+    "frame-lost",
     "flow-lost",
     "path-lost",
     "silent",
