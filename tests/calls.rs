@@ -11,6 +11,8 @@ mod endings;
 mod far_end;
 #[path = "calls/healthy.rs"]
 mod healthy;
+#[path = "calls/heard.rs"]
+mod heard;
 #[path = "calls/mapping.rs"]
 mod mapping;
 #[path = "calls/order.rs"]

@@ -1,6 +1,8 @@
 //! `call`: one live test call, or a burst of them.
 
 use std::{
+    fs::File,
+    io::BufWriter,
     path::Path,
     time::{Duration, SystemTime},
 };
@@ -13,7 +15,10 @@ use iax2_natcheck::{
         calls::plan::{CallPlan, CallsConfig, CallsEvent, GENTLE_PACE, Milestone},
         survey::{REGISTRATION_SOCKET, SurveyEvent},
     },
-    proto::{call::EncryptionOffer, media::directions::FarEnd},
+    proto::{
+        call::EncryptionOffer,
+        media::{directions::FarEnd, g711::Law},
+    },
     wire::iax2::format::Formats,
 };
 
@@ -44,6 +49,12 @@ pub(crate) fn run(args: &CallArgs, common: &Common, progress: &Progress) -> Resu
             args.calls
         );
     }
+    if let (Some(_), Some(codec)) = (
+        &args.record,
+        args.codec.iter().find(|codec| Law::of(**codec).is_none()),
+    ) {
+        bail!("--record writes ulaw and alaw alone; leave {codec} out of --codec");
+    }
     if args.extension.is_empty() || args.extension.len() > 255 {
         bail!(
             "an extension has 1 to 255 octets, this one has {}; give the number to dial",
@@ -51,6 +62,7 @@ pub(crate) fn run(args: &CallArgs, common: &Common, progress: &Progress) -> Resu
         );
     }
     let credentials = survey::credentials(provider_args)?;
+    let recording = args.record.as_deref().map(open_wav).transpose()?;
     block_on(async {
         let provider = survey::address(target, Service::IAX2, provider_args.bind).await?;
         let mut config = survey::config(provider_args, provider).await;
@@ -77,15 +89,15 @@ pub(crate) fn run(args: &CallArgs, common: &Common, progress: &Progress) -> Resu
         } else {
             args.calls
         };
-        let (evidence, recording) =
+        let (evidence, heard) =
             survey::run_with(config, provider_args, common, progress, |event| {
                 if let SurveyEvent::Calls(event) = event {
                     show(event, total, common, progress);
                 }
             })
             .await?;
-        if let Some(path) = &args.record {
-            write_wav(path, &recording.unwrap_or_default())?;
+        if let (Some(writer), Some(path)) = (recording, &args.record) {
+            write_wav(writer, &heard.unwrap_or_default()).with_context(|| unwritable(path))?;
         }
         let subject = Subject {
             command: "call",
@@ -152,25 +164,30 @@ fn show(event: &CallsEvent, total: u32, common: &Common, progress: &Progress) {
     survey::tell(common, progress, &line);
 }
 
-/// Writes samples at 8 kHz.
-fn write_wav(path: &Path, samples: &[i16]) -> Result<()> {
+type Writer = hound::WavWriter<BufWriter<File>>;
+
+/// Opens the file before the call is placed: where it cannot be written, nobody's telephone rings.
+fn open_wav(path: &Path) -> Result<Writer> {
     let spec = hound::WavSpec {
         channels: 1,
         sample_rate: 8000,
         bits_per_sample: 16,
         sample_format: hound::SampleFormat::Int,
     };
-    let write = || -> hound::Result<()> {
-        let mut writer = hound::WavWriter::create(path, spec)?;
-        for sample in samples {
-            writer.write_sample(*sample)?;
-        }
-        writer.finalize()
-    };
-    write().with_context(|| {
-        format!(
-            "{} cannot be written; give --record a file in a folder that you may write to",
-            path.display()
-        )
-    })
+    hound::WavWriter::create(path, spec).with_context(|| unwritable(path))
+}
+
+/// Writes samples at 8 kHz.
+fn write_wav(mut writer: Writer, samples: &[i16]) -> hound::Result<()> {
+    for sample in samples {
+        writer.write_sample(*sample)?;
+    }
+    writer.finalize()
+}
+
+fn unwritable(path: &Path) -> String {
+    format!(
+        "{} cannot be written; give --record a file in a folder that you may write to",
+        path.display()
+    )
 }

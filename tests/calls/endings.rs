@@ -2,47 +2,26 @@
 
 #![allow(clippy::unwrap_used)] // the helpers of tests are no tests to the lint
 
-use std::{fs, thread, time::Duration};
+use std::{thread, time::Duration};
 
 use nix::sys::signal::Signal;
-use tempfile::NamedTempFile;
 
 use crate::{
-    placed::{Calling, LINUX, PORT, Placed, drop_forwarded, site},
-    support::{
-        asterisk::SECRET,
-        process::{self, Running},
-        site::{PROVIDER, Site},
-        tool,
-    },
+    placed::{Calling, LINUX, PORT, Placed, drop_forwarded, serve, site, users},
+    support::{process, site::Site},
 };
-
-/// A server of ours that says INVAL where it knows no call, with an account that does not trunk.
-fn serve(site: &Site, users: &NamedTempFile) -> Running {
-    let line = format!(
-        "--bind {PROVIDER} --profile rfc --users {}",
-        users.path().display()
-    );
-    tool::serve(&line, &site.far())
-}
-
-fn users() -> NamedTempFile {
-    let users = NamedTempFile::new().unwrap();
-    fs::write(users.path(), format!("[alice]\nsecret = \"{SECRET}\"\n")).unwrap();
-    users
-}
 
 #[test]
 #[ignore = "needs root, network namespaces, ip and nft"]
 fn a_far_end_that_was_restarted_invalidates_the_call() {
     let site = Site::behind([LINUX]);
     let users = users();
-    let server = serve(&site, &users);
+    let server = serve(&site, "rfc", &users);
     let calling = Calling::start(&site, "600", "--duration 8s --expect echo");
     calling.wait_for_talk();
     thread::sleep(Duration::from_secs(1));
     drop(server);
-    let _server = serve(&site, &users);
+    let _server = serve(&site, "rfc", &users);
     let placed = calling.end();
     placed.assert_signature("invalidated", 1);
     assert_eq!(placed.calls()["invals"], 1);
@@ -56,7 +35,7 @@ fn a_far_end_that_was_restarted_invalidates_the_call() {
 fn trunked_audio_that_the_far_end_does_not_take_is_a_mismatch() {
     let site = Site::behind([LINUX]);
     let users = users();
-    let _server = serve(&site, &users);
+    let _server = serve(&site, "rfc", &users);
     let placed = Placed::on(
         &site,
         "600",

@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used)] // the helpers of tests are no tests to the lint
 
 use std::{
-    fs,
     net::SocketAddr,
     sync::{
         Arc,
@@ -16,7 +15,7 @@ use serde_json::Value;
 use tempfile::NamedTempFile;
 
 use crate::{
-    placed::Placed,
+    placed::{Placed, users},
     relay::{Fate, Policy, Relay, harmless},
     support::{
         asterisk::SECRET,
@@ -28,8 +27,7 @@ use crate::{
 
 /// A server of ours at a free address of loopback.
 fn serve() -> (Running, SocketAddr, NamedTempFile) {
-    let users = NamedTempFile::new().unwrap();
-    fs::write(users.path(), format!("[alice]\nsecret = \"{SECRET}\"\n")).unwrap();
+    let users = users();
     let address = SocketAddr::new(loopback::address().into(), 4569);
     let line = format!(
         "--bind {address} --profile rfc --users {}",

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // the helpers of tests are no tests to the lint
 
 use std::{
+    fs,
     process::Command,
     thread,
     time::{Duration, Instant},
@@ -10,6 +11,7 @@ use std::{
 
 use iax2_natcheck::lab::{kernel::Namespace, network::Router};
 use serde_json::Value;
+use tempfile::NamedTempFile;
 
 use crate::support::{
     asterisk::{Asterisk, SECRET},
@@ -34,6 +36,22 @@ pub(crate) fn site(router: Router) -> (Site, Asterisk) {
     let site = Site::behind([router]);
     let provider = Asterisk::registrar(PROVIDER).start(&site.far());
     (site, provider)
+}
+
+/// A server of ours; with the profile `rfc` it says INVAL where it knows no call, with `asterisk` nothing.
+pub(crate) fn serve(site: &Site, profile: &str, users: &NamedTempFile) -> Running {
+    let line = format!(
+        "--bind {PROVIDER} --profile {profile} --users {}",
+        users.path().display()
+    );
+    tool::serve(&line, &site.far())
+}
+
+/// A file with the account alone that the calls use.
+pub(crate) fn users() -> NamedTempFile {
+    let users = NamedTempFile::new().unwrap();
+    fs::write(users.path(), format!("[alice]\nsecret = \"{SECRET}\"\n")).unwrap();
+    users
 }
 
 /// The command that calls `extension` as alice.
