@@ -252,9 +252,7 @@ impl Arrivals {
                     until: timestamp,
                     missing,
                     lasts: newest.lasts,
-                    blocks: newest
-                        .next_block
-                        .zip(content.map(|content| content.first)),
+                    blocks: newest.next_block.zip(content.map(|content| content.first)),
                 });
             }
             Some(Hole::Pause) => self.counts.pauses += 1,
