@@ -14,7 +14,7 @@
 //!  3  net  os  lab         sockets and the one event loop │ facts of the host │ virtual networks
 //!  2  probe                experiments and the evidence they give                        pure
 //!  1  proto                IAX2 machines of both ends, authentication, tokens            pure
-//!  0  wire  types          bytes ⇄ values: IAX2, STUN, link layers, captures             pure
+//!  0  wire  types          bytes ⇄ values: IAX2, STUN, captures, rules of packet filters   pure
 //! ```
 //!
 //! What happens on the way from a packet to a sentence:
