@@ -238,6 +238,21 @@ findings! {
          register with. POKEs from the reflector's other address to that port of the public address \
          were not answered.",
         "Forward the UDP port to the PBX on every NAT in a row, and let it in on the PBX's own firewall.";
+    /// MASQUERADE where SNAT could name the address.
+    MasqueradeOnStaticWan = "masquerade-on-static-wan",
+        "Warning. A rule of the router masquerades what leaves by a line whose address is static, and \
+         no leak guard stands beside it. Where the line is up without an address for a moment, \
+         MASQUERADE takes another address of the router, and the entry goes on with it for as long as \
+         the PBX retries.",
+        "Put SNAT to the static address in its place: iax2-natcheck snat shows how, with the way \
+         back.";
+    /// Nothing drops what leaves with a private source.
+    NoLeakGuard = "no-leak-guard",
+        "Warning. No rule behind the translation drops what would leave with a private source. A \
+         packet that leaves over a fallback route, or before the rules are loaded, makes an entry \
+         that translates nothing, and it goes on so for as long as the PBX retries.",
+        "Add the leak guard beside the rules: iax2-natcheck snat shows it, with the unit that loads \
+         it before them.";
     /// The main question stays open.
     NotMeasured = "not-measured",
         "Unknown. The main question of the command stays open; the finding names the fact that is \

@@ -137,6 +137,11 @@ pub(super) fn consequence(
         FindingId::PortForwardMissing => {
             "Hosts that this PBX does not register with cannot call it.".into()
         }
+        FindingId::MasqueradeOnStaticWan | FindingId::NoLeakGuard => {
+            "Calls may get lost after the line of the router comes back: its rules let it go on with \
+             a wrong source."
+                .into()
+        }
         FindingId::ConntrackTableFull | FindingId::NotMeasured => format!("{}.", worst.title),
     }
 }

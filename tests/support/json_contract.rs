@@ -97,6 +97,7 @@ const KEYS: &[Key] = &[
             "nat hops",
             "nat lifetime",
             "nat hairpin",
+            "snat",
             "taint",
         ]),
     ),
@@ -342,6 +343,39 @@ const KEYS: &[Key] = &[
     ("measurements.hops", "outermost", OrAbsent, Count),
     ("measurements.hops", "routers", OrAbsent, List),
     ("measurements.hops.routers", "[]", Required, IpOrNull),
+    ("measurements", "router", OrAbsent, Object),
+    ("measurements.router", "wan", Required, Text),
+    ("measurements.router", "address", OrNull, Text),
+    ("measurements.router", "static", OrNull, Flag),
+    ("measurements.router", "others", Required, List),
+    ("measurements.router.others", "[]", Required, Text),
+    ("measurements.router", "lans", Required, List),
+    ("measurements.router.lans", "[]", Required, Text),
+    ("measurements.router", "notes", Required, List),
+    ("measurements.router.notes", "[]", Required, Text),
+    ("measurements.router", "refused", Required, List),
+    ("measurements.router.refused", "[]", Required, Object),
+    ("measurements.router.refused[]", "what", Required, Text),
+    ("measurements.router.refused[]", "why", Required, Text),
+    ("", "rules", OrAbsent, List),
+    ("rules", "[]", Required, Object),
+    ("rules[]", "title", Required, Text),
+    ("rules[]", "command", Required, Text),
+    ("rules[]", "undo", OrNull, Text),
+    ("rules[]", "prevents", Required, List),
+    (
+        "rules[].prevents",
+        "[]",
+        Required,
+        Word(&[
+            "wrong-source-masquerade",
+            "null-binding",
+            "stale-source",
+            "wrong-uplink",
+        ]),
+    ),
+    ("rules[]", "why", Required, Text),
+    ("rules[]", "file", OrAbsent, Text),
     ("measurements", "reachable", OrAbsent, Object),
     ("measurements.reachable", "fraction", Required, Number),
     ("measurements.reachable", "open_s", OrNull, Number),
@@ -522,6 +556,15 @@ fn agree(report: &Value, wrong: &mut Vec<String>) {
     must(
         time("started_at") <= time("finished_at"),
         "it ended before it began",
+    );
+
+    must(
+        (report["command"] == "snat") == report["provider"].is_null(),
+        "every command but snat asks a provider",
+    );
+    must(
+        (report["command"] == "snat") == report["rules"].is_array(),
+        "snat alone proposes rules",
     );
 
     let weight = |word: Option<&str>| match word {
