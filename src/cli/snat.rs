@@ -78,7 +78,9 @@ fn plan(args: &SnatArgs, source: &Source, router: &Router, wish: &Wish) -> (Plan
     }
     // What was done already is taken back as the rules say; else what would be done.
     let marked = source.rules.as_ref().filter(|_| args.r#for.is_none());
-    let mut back = marked.map(snat::way_back).unwrap_or_default();
+    let mut back = marked
+        .map(|rules| snat::way_back(rules, wish))
+        .unwrap_or_default();
     if back.changes.is_empty() {
         return (plan.inverted(), Direction::Back);
     }

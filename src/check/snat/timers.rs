@@ -59,6 +59,17 @@ pub(super) fn add(plan: &mut Plan, router: &Router, wish: &Wish) {
     });
 }
 
+/// The command that sets what the kernel begins with, where a refresh says that timers were set.
+pub(super) fn back_to_default(wish: &Wish) -> Option<String> {
+    let needed = needed(wish)?;
+    let stream = if needed > STREAM_DEFAULT_S {
+        format!(" {STREAM_KEY}={STREAM_DEFAULT_S}")
+    } else {
+        String::new()
+    };
+    Some(format!("sysctl -q -w {KEY}={DEFAULT_S}{stream}"))
+}
+
 /// The lines of sysctl.conf(5).
 pub(super) fn lines(wish: &Wish) -> Option<String> {
     let needed = needed(wish)?;

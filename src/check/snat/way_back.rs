@@ -1,15 +1,16 @@
 //! The way back from what was done, read from the marks in the rules.
 
 use super::{
-    Change, Plan, Still, guard,
+    Change, Plan, Still, Wish, guard,
     mark::{Done, Mark},
-    source_nat,
+    source_nat, timers,
 };
 use crate::wire::firewall::{Backend, Key, Rule, Ruleset, Verdict, words};
 
-/// The way back from the rules in force to those before; empty where no rule carries a mark.
+/// The way back from the rules in force to those before; empty where no rule carries a mark. Timers
+/// carry none: with a refresh in the wish, they go back to what the kernel begins with.
 #[must_use]
-pub fn way_back(ruleset: &Ruleset) -> Plan {
+pub fn way_back(ruleset: &Ruleset, wish: &Wish) -> Plan {
     let mut plan = Plan::default();
     let mut marked: Vec<(&Rule, Mark)> = ruleset
         .rules
@@ -50,6 +51,13 @@ pub fn way_back(ruleset: &Ruleset) -> Plan {
                 None,
             ));
         }
+    }
+    if let Some(command) = timers::back_to_default(wish).filter(|_| !plan.changes.is_empty()) {
+        plan.changes.push(step(
+            "the timers are again those that the kernel begins with".into(),
+            command,
+            None,
+        ));
     }
     plan
 }
