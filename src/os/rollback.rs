@@ -13,8 +13,8 @@ use std::{
         process::CommandExt,
     },
     path::{Path, PathBuf},
-    process::{Command, Stdio},
-    time::Duration,
+    process::{self, Command, Stdio},
+    time::{Duration, SystemTime},
 };
 
 use super::OsError;
@@ -28,10 +28,12 @@ const RUNNING: &str = "rolling-back";
 const DONE: &str = "rolled-back";
 const CONFIRMED: &str = "confirmed";
 
-/// Waits, and takes back what is still pending. `$1` is the folder, `$2` the time in seconds.
+/// Waits, and takes back what is still pending, if it is still the same change. `$1` is the folder,
+/// `$2` the time in seconds, `$3` the last line of the change's way back.
 const WAIT: &str = "trap '' HUP INT QUIT PIPE TERM\n\
                     sleep \"$2\"\n\
-                    cd \"$1\" && mv pending rolling-back 2>/dev/null || exit 0\n\
+                    cd \"$1\" && [ \"$(tail -n 1 pending)\" = \"$3\" ] || exit 0\n\
+                    mv pending rolling-back || exit 0\n\
                     sh ./rolling-back\n\
                     mv rolling-back rolled-back\n";
 
@@ -85,10 +87,13 @@ impl Pending {
             // There is one only after an earlier change.
             let _ = fs::remove_file(folder.join(old));
         }
+        // An earlier change that was confirmed has a shell that still waits.
+        let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+        let name = format!("# change {} {}", process::id(), since.as_nanos());
         let begun = file
-            .write_all(script.as_bytes())
+            .write_all(format!("{script}\n{name}\n").as_bytes())
             .and_then(|()| file.sync_all())
-            .and_then(|()| start(&folder, within));
+            .and_then(|()| start(&folder, within, &name));
         if let Err(error) = begun {
             // Nothing was changed yet, so there is nothing to take back.
             let _ = fs::remove_file(&pending);
@@ -110,6 +115,12 @@ impl Pending {
         } else {
             State::RollingBack
         }
+    }
+
+    /// Clears away what tells of a change that is decided.
+    pub fn forget(self) {
+        // What stays is gone with the next boot.
+        let _ = fs::remove_dir_all(self.folder);
     }
 
     /// Keeps the change; false where it is too late.
@@ -147,13 +158,14 @@ fn folder() -> io::Result<PathBuf> {
     Ok(run.join("iax2-natcheck").join(format!("net-{namespace}")))
 }
 
-fn start(folder: &Path, within: Duration) -> io::Result<()> {
+fn start(folder: &Path, within: Duration, name: &str) -> io::Result<()> {
     let log = File::create(folder.join("log"))?;
     let seconds = within.as_secs() + u64::from(within.subsec_nanos() > 0);
     Command::new("/bin/sh")
         .args(["-c", WAIT, "iax2-natcheck-rollback"])
         .arg(folder)
         .arg(seconds.to_string())
+        .arg(name)
         .current_dir("/")
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)

@@ -121,11 +121,12 @@ fn enter_keeps_the_change() {
     );
     assert!(before.is_changed());
     // And the way back is known from the rules alone.
-    let undo = before
-        .home
-        .snat(&format!("--wan ppp0 --undo {}", before.backend.option()));
+    let undo = before.home.snat(&format!(
+        "--wan ppp0 --refresh 60s --undo {}",
+        before.backend.option()
+    ));
     before.home.sh(&undo);
-    assert_eq!(rules::seen(&before.home), before.seen);
+    before.wait_until_as_before();
 }
 
 #[test]
@@ -149,6 +150,27 @@ fn another_session_can_confirm_and_nobody_else_can_change_meanwhile() {
     let ended = running.end(PATIENCE);
     assert!(ended.status.success(), "{ended:#?}");
     assert!(rules::seen(&before.home).contains("snat to"));
+}
+
+#[test]
+#[ignore = "needs root, ip, iptables and nft"]
+fn a_confirmed_change_does_not_shorten_the_next_one() {
+    let before = Before::new(Backend::Nft);
+    let spawn = inside(&before.home.router);
+    let confirm = || tool::run(&mut tool::command("snat --confirm"), &spawn);
+    let first = Running::start(&mut before.apply("4s"), &spawn);
+    before.wait_until_changed();
+    assert_eq!(confirm().status, 0);
+    assert!(first.end(PATIENCE).status.success());
+    before.home.sh("nft delete table ip iax2_leak_guard");
+    let mut second = Running::start(&mut before.apply("30s"), &spawn);
+    before.wait_until_changed();
+    // The shell of the first one has waited to its end by now.
+    std::thread::sleep(Duration::from_secs(6));
+    assert!(second.is_running() && before.is_changed());
+    assert_eq!(confirm().status, 0);
+    assert!(second.end(PATIENCE).status.success());
+    assert!(before.is_changed());
 }
 
 #[test]

@@ -67,6 +67,7 @@ pub(super) fn run(
     if let Err(error) = make(&script::render(&plan, Direction::Forth, &source.origin)) {
         // The script has taken back its own steps.
         pending.confirm()?;
+        pending.forget();
         return Err(error);
     }
     let within = humantime::format_duration(args.confirm_within);
@@ -78,7 +79,11 @@ pub(super) fn run(
             changes(plan.changes.len())
         ),
     );
-    wait(&pending, began + args.confirm_within + PATIENCE)?;
+    let decided = wait(&pending, began + args.confirm_within + PATIENCE);
+    if pending.state() != State::RollingBack {
+        pending.forget();
+    }
+    decided?;
     let kept = "Kept until the next reboot: `iax2-natcheck snat > snat.sh; sh snat.sh install` writes \
                 the files that keep it so, and `iax2-natcheck snat --undo` prints the way back.\n";
     output::write(kept, common)?;
