@@ -1,7 +1,7 @@
 //! Which rules keep a router from sending on with a wrong source, and how they get there from those
 //! in force.
 //!
-//! Four things go wrong with an entry of the kernel's NAT table (kinds of [`Taint`]), all because NAT
+//! Four things go wrong with an entry of the kernel's NAT table ([`taint::Kind`](crate::check::taint::Kind)), all because NAT
 //! rules are read for the first packet of a flow only. Measured on Linux 6.18 against every fault:
 //!
 //! * SNAT in place of MASQUERADE keeps a static address, and ends the wrong source of a line that is
@@ -30,7 +30,7 @@ use crate::{
     wire::firewall::{Backend, Prefix, Ruleset},
 };
 
-pub use change::{Change, File, Plan, Refusal, Still, Taint};
+pub use change::{Change, File, Plan, Refusal, Still};
 pub use elsewhere::{Elsewhere, elsewhere};
 pub use guard::{Guarded, guarded};
 pub use source_nat::{translates, translating};

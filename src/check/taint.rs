@@ -9,7 +9,7 @@ mod finding;
 mod liveness;
 mod timer;
 
-use std::net::IpAddr;
+use std::{fmt, net::IpAddr};
 
 use crate::os::{
     conntrack::Entry,
@@ -53,6 +53,12 @@ impl Kind {
     #[must_use]
     pub const fn is_taint(self) -> bool {
         !matches!(self, Self::Healthy)
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use crate::{
-    check::{self, snat::Plan},
+    check::{self, snat::Plan, taint::Kind},
     probe::router::{self, Setting},
     report::{
         assemble::finding,
@@ -93,8 +93,7 @@ fn described(plan: &Plan, router: &router::Router) -> Router {
 }
 
 fn rules(plan: &Plan) -> Vec<RuleChange> {
-    let names =
-        |prevents: &[check::snat::Taint]| prevents.iter().map(ToString::to_string).collect();
+    let names = |prevents: &[Kind]| prevents.iter().map(ToString::to_string).collect();
     let changes = plan.changes.iter().map(|change| RuleChange {
         title: change.title.clone(),
         command: change.command.clone(),

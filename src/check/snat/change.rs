@@ -1,38 +1,6 @@
 //! What a plan is made of.
 
-use std::fmt;
-
-/// What goes wrong with an entry of the NAT table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Taint {
-    /// MASQUERADE took the address of another interface.
-    WrongSourceMasquerade,
-    /// No rule applied, and none ever will.
-    NullBinding,
-    /// The source is an address that the line had before.
-    StaleSource,
-    /// The source is the address of another way out.
-    WrongUplink,
-}
-
-impl Taint {
-    /// The stable name.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::WrongSourceMasquerade => "wrong-source-masquerade",
-            Self::NullBinding => "null-binding",
-            Self::StaleSource => "stale-source",
-            Self::WrongUplink => "wrong-uplink",
-        }
-    }
-}
-
-impl fmt::Display for Taint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
+use crate::check::taint::Kind;
 
 /// What to change, in the order in which it is to be done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -83,7 +51,7 @@ pub struct Change {
     /// What must still be so before it is taken back.
     pub still_done: Option<Still>,
     /// What it prevents.
-    pub prevents: Vec<Taint>,
+    pub prevents: Vec<Kind>,
     /// Why, in whole sentences.
     pub why: String,
 }
@@ -133,7 +101,7 @@ pub struct File {
     /// A command before it is removed.
     pub before_removal: Option<&'static str>,
     /// What it prevents.
-    pub prevents: Vec<Taint>,
+    pub prevents: Vec<Kind>,
     /// Why, in whole sentences.
     pub why: String,
 }

@@ -1,8 +1,8 @@
 //! The same for routers whose rules a configuration of their own writes. These commands follow the
 //! vendors' documentation; they were not run.
 
-use super::{Change, Plan, Refusal, Taint, Wish, facts, files, guard, guarded_networks, timers};
-use crate::{probe::router::Router, wire::firewall::Prefix};
+use super::{Change, Plan, Refusal, Wish, facts, files, guard, guarded_networks, timers};
+use crate::{check::taint::Kind, probe::router::Router, wire::firewall::Prefix};
 
 /// Who writes the rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +58,7 @@ pub fn elsewhere(kind: Elsewhere, router: &Router, wish: &Wish) -> Plan {
             "SNAT to the static address, before MASQUERADE",
             command,
             undo,
-            vec![Taint::WrongSourceMasquerade],
+            vec![Kind::WrongSourceMasquerade],
             "MASQUERADE takes another address of the router where the line is up without one.",
         )),
         None => plan.refusals.push(Refusal {
@@ -88,7 +88,7 @@ pub fn elsewhere(kind: Elsewhere, router: &Router, wish: &Wish) -> Plan {
     plan
 }
 
-fn step(title: &str, command: String, undo: String, prevents: Vec<Taint>, why: &str) -> Change {
+fn step(title: &str, command: String, undo: String, prevents: Vec<Kind>, why: &str) -> Change {
     Change {
         title: title.to_owned(),
         command,
@@ -105,7 +105,7 @@ fn strong(command: String, undo: String) -> Change {
         "the leak guard: no private source leaves, so that no entry with one is made",
         command,
         undo,
-        vec![Taint::WrongSourceMasquerade, Taint::NullBinding],
+        vec![Kind::WrongSourceMasquerade, Kind::NullBinding],
         "It looks at a packet after its source was translated and before its entry is kept.",
     )
 }
@@ -115,7 +115,7 @@ fn weak(command: String, undo: String) -> Change {
         "the weaker leak guard: nothing is forwarded by a way out that translates nothing",
         command,
         undo,
-        vec![Taint::NullBinding],
+        vec![Kind::NullBinding],
         "This router has no chain behind the translation. It does not help at boot, nor when the \
          translation takes a wrong source, and it stops a failover too.",
     )
@@ -241,7 +241,7 @@ fn mikrotik_hook(router: &Router, wish: &Wish) -> Change {
             "/interface pppoe-client set {} profile=default\n/ppp profile remove iax2-natcheck",
             router.wan.interface
         ),
-        vec![Taint::StaleSource, Taint::WrongUplink],
+        vec![Kind::StaleSource, Kind::WrongUplink],
         "src-nat keeps its entries when the address changes or the line goes.",
     )
 }

@@ -1,7 +1,7 @@
 //! The files that keep a router so over a reboot and a reconnect.
 
-use super::{File, GuardKind, Plan, Taint, Wish, guard, guarded_networks, timers};
-use crate::{probe::router::Router, wire::firewall::Backend};
+use super::{File, GuardKind, Plan, Wish, guard, guarded_networks, timers};
+use crate::{check::taint::Kind, probe::router::Router, wire::firewall::Backend};
 
 /// Where the guard's rules lie.
 const GUARD: &str = "/etc/iax2-leak-guard.nft";
@@ -74,7 +74,7 @@ pub(super) fn add(plan: &mut Plan, router: &Router, wish: &Wish) {
         text: stale_entries(wish.port),
         then: None,
         before_removal: None,
-        prevents: vec![Taint::StaleSource, Taint::WrongUplink],
+        prevents: vec![Kind::StaleSource, Kind::WrongUplink],
         why: "No rule helps an entry that was right once: a PPP line that gets another address while \
               the link stays up keeps its entries, and so does SNAT over another way out. This \
               deletes them, each by its own addresses and ports, and leaves the rest of the table \
@@ -167,7 +167,7 @@ fn unit(command: &str, order: &str) -> File {
         ),
         then: Some("systemctl enable iax2-leak-guard.service"),
         before_removal: Some("systemctl disable iax2-leak-guard.service"),
-        prevents: vec![Taint::NullBinding],
+        prevents: vec![Kind::NullBinding],
         why: "An entry that is made at boot before the NAT rules are loaded stays for as long as the \
               PBX retries."
             .into(),

@@ -5,8 +5,9 @@
 //! and no entry stays. It names no interface, because an entry that is made over another way out
 //! lives on when the right one is back.
 
-use super::{Change, GuardKind, Plan, Taint, Wish, source_nat};
+use super::{Change, GuardKind, Plan, Wish, source_nat};
 use crate::{
+    check::taint::Kind,
     probe::router::Router,
     wire::firewall::{
         Backend, Hook, Key, Match, Prefix, Rule, Ruleset, SOURCE_NAT_PRIORITY, Verdict,
@@ -191,7 +192,7 @@ fn by_nft(router: &Router, lans: &[Prefix], port: u16) -> Change {
         undo: format!("nft delete table ip {TABLE}"),
         still: None,
         still_done: None,
-        prevents: vec![Taint::WrongSourceMasquerade, Taint::NullBinding],
+        prevents: vec![Kind::WrongSourceMasquerade, Kind::NullBinding],
         why: "It looks at a packet after its source was translated and before its entry is kept. A \
               packet that would leave with a private source is dropped there, on whatever interface, \
               and the next one is translated afresh; private peers (VPN) and a translated failover \
@@ -257,7 +258,7 @@ fn by_forward(ruleset: &Ruleset, router: &Router, lans: &[Prefix], wish: &Wish) 
         undo: restore(backend, &forward_removal(&jumps)),
         still: None,
         still_done: None,
-        prevents: vec![Taint::NullBinding],
+        prevents: vec![Kind::NullBinding],
         why: "There is no nft here, and iptables has no chain behind the translation. This drops \
               before it what would leave by a fallback route. It does not help when the first packet \
               comes before the NAT rules are loaded, nor when MASQUERADE takes a wrong source: where \

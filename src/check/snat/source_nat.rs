@@ -3,11 +3,12 @@
 use std::net::Ipv4Addr;
 
 use super::{
-    Change, Plan, Refusal, Still, Taint, Wish,
+    Change, Plan, Refusal, Still, Wish,
     mark::{Done, Mark},
     path::{self, Share},
 };
 use crate::{
+    check::taint::Kind,
     probe::router::Router,
     wire::firewall::{
         Backend, Key, Match, Owner, Place, Rule, Ruleset, Target, Verdict, iptables, words,
@@ -239,7 +240,7 @@ fn replaced(
         undo,
         still,
         still_done,
-        prevents: vec![Taint::WrongSourceMasquerade],
+        prevents: vec![Kind::WrongSourceMasquerade],
         why: why(router, whole, wan),
     }
 }
@@ -508,7 +509,7 @@ fn alone(router: &Router, wish: &Wish) -> Change {
     let (title, prevents, why) = match fixed {
         Some(address) => (
             format!("SNAT to {address} for what leaves by {wan}, in place of a rule with MASQUERADE"),
-            vec![Taint::WrongSourceMasquerade],
+            vec![Kind::WrongSourceMasquerade],
             why(router, true, wan),
         ),
         None => (
