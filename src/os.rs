@@ -121,11 +121,6 @@ pub enum OsError {
         /// What is wrong.
         what: String,
     },
-    /// There is no `ip`.
-    #[error(
-        "cannot tell which interface leads out: there is no program ip; install iproute2, or give --wan"
-    )]
-    NoIp,
     /// No interface leads out, or several do.
     #[error(
         "cannot tell which interface leads to the provider: {}; give --wan",

@@ -71,6 +71,7 @@ pub(super) fn router() -> Router {
             links: vec![PPP0],
             metric: 0,
             table: 254,
+            by_dhcp: false,
         }],
         rules: Some(vec![rule("ppp0", &[])]),
     }

@@ -1,13 +1,16 @@
-//! The ways out of this host, asked from `ip`: which interface leads to the provider, and whether its
-//! address stays.
+//! The ways out of this host: which interface leads to the provider, and whether its address stays.
 
-use std::{fs, net::Ipv4Addr, path::Path};
+use std::{
+    fs,
+    net::{IpAddr, Ipv4Addr},
+};
 
-use serde_json::Value;
-
-use super::{answer, program};
 use crate::{
-    os::OsError,
+    os::{
+        OsError,
+        route::{Address, Link, Passing, Route, Routing},
+        sysctl,
+    },
     probe::router::{Router, Setting, Uplink},
     wire::firewall::Prefix,
 };
@@ -15,169 +18,155 @@ use crate::{
 /// Programs that fetch an address by DHCP.
 const DHCP_CLIENTS: [&str; 4] = ["dhclient", "dhcpcd", "udhcpc", "dhcpcanon"];
 
-/// Where the kernel says how long it keeps a UDP mapping.
-const UDP_TIMEOUT: &str = "/proc/sys/net/netfilter/nf_conntrack_udp_timeout";
-
 /// What this host knows of itself as a router: the interface `wan`, or the one that leads to `peer`,
 /// or the one of the default route. Interfaces of `translated` lead out too: rules translate what
 /// leaves by them.
 ///
 /// # Errors
 ///
-/// [`OsError::NoProgram`] without `ip`, [`OsError::FirewallRefused`] where it does not answer,
-/// [`OsError::NoUplink`] where no interface leads out, or several do and nothing says which is meant.
+/// [`OsError::Netlink`] where the kernel does not tell, [`OsError::NoUplink`] where no interface
+/// leads out, or several do and nothing says which is meant.
 pub fn router(
     wan: Option<&str>,
     peer: Option<Ipv4Addr>,
     translated: &[String],
 ) -> Result<Router, OsError> {
-    let interfaces = ask(&["-j", "-4", "address", "show"])?;
-    let routes = ask(&["-j", "-4", "route", "show", "default"])?;
+    let mut routing = Routing::open()?;
+    let host = Host {
+        links: routing.links()?,
+        addresses: routing.addresses()?,
+        defaults: routing
+            .routes()?
+            .into_iter()
+            .filter(|route| route.is_default() && route.is_main())
+            .filter(|route| route.destination.0.is_ipv4())
+            .collect(),
+    };
     let wan = match (wan, peer) {
         (Some(wan), _) => wan.to_owned(),
         (None, Some(peer)) => {
-            let way = ask(&["-j", "-4", "route", "get", &peer.to_string()])?;
-            let device = way.first().and_then(|route| text(route, "dev"));
-            device
+            let way = routing.way(peer.into(), Passing::default())?;
+            way.and_then(|way| host.name(way.link))
                 .ok_or(OsError::NoUplink { several: vec![] })?
-                .to_owned()
         }
-        (None, None) => default_interface(&routes)?,
+        (None, None) => host.default_interface()?,
     };
-    let mut others: Vec<String> = routes
+    let mut others: Vec<String> = host
+        .defaults
         .iter()
-        .filter_map(|route| text(route, "dev"))
-        .map(str::to_owned)
+        .flat_map(|route| &route.links)
+        .filter_map(|link| host.name(*link))
         .collect();
     others.extend(translated.iter().cloned());
     others.retain(|name| *name != wan);
     others.sort_unstable();
     others.dedup();
-    let lans = lans(&interfaces, |name| {
-        name == wan || others.iter().any(|other| other == name)
-    });
+    let lans = host.lans(|name| name == wan || others.iter().any(|other| other == name));
     Ok(Router {
-        wan: uplink(&wan, &interfaces, &routes),
-        others: others
-            .iter()
-            .map(|name| uplink(name, &interfaces, &routes))
-            .collect(),
+        wan: host.uplink(&wan),
+        others: others.iter().map(|name| host.uplink(name)).collect(),
         lans,
-        udp_timeout_s: fs::read_to_string(UDP_TIMEOUT)
-            .ok()
-            .and_then(|text| text.trim().parse().ok()),
+        udp_timeout_s: sysctl::timers().map(|timers| timers.udp.as_secs()),
     })
 }
 
-fn ask(arguments: &[&str]) -> Result<Vec<Value>, OsError> {
-    let path = program("ip").ok_or(OsError::NoIp)?;
-    let said = answer(&path, arguments)?;
-    if said.trim().is_empty() {
-        return Ok(vec![]);
+/// What the kernel says.
+struct Host {
+    links: Vec<Link>,
+    addresses: Vec<Address>,
+    /// The default routes of IPv4.
+    defaults: Vec<Route>,
+}
+
+impl Host {
+    fn name(&self, index: u32) -> Option<String> {
+        let link = self.links.iter().find(|link| link.index == index)?;
+        Some(link.name.clone())
     }
-    serde_json::from_str(&said).map_err(|error| OsError::FirewallUnreadable {
-        program: path,
-        what: format!("no JSON: {error}"),
-    })
-}
 
-fn text<'a>(object: &'a Value, key: &str) -> Option<&'a str> {
-    object.get(key).and_then(Value::as_str)
-}
-
-/// The interface of the default route that the kernel takes.
-fn default_interface(routes: &[Value]) -> Result<String, OsError> {
-    let metric = |route: &Value| route.get("metric").and_then(Value::as_u64).unwrap_or(0);
-    let best = routes.iter().map(metric).min();
-    let mut names: Vec<String> = routes
-        .iter()
-        .filter(|route| Some(metric(route)) == best)
-        .filter_map(|route| text(route, "dev"))
-        .map(str::to_owned)
-        .collect();
-    names.dedup();
-    match names.as_slice() {
-        [name] => Ok(name.clone()),
-        _ => Err(OsError::NoUplink { several: names }),
+    /// The interface of the default route that the kernel takes.
+    fn default_interface(&self) -> Result<String, OsError> {
+        let best = self.defaults.iter().map(|route| route.metric).min();
+        let mut names: Vec<String> = self
+            .defaults
+            .iter()
+            .filter(|route| Some(route.metric) == best)
+            .flat_map(|route| &route.links)
+            .filter_map(|link| self.name(*link))
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        match names.as_slice() {
+            [name] => Ok(name.clone()),
+            _ => Err(OsError::NoUplink { several: names }),
+        }
     }
-}
 
-/// The private networks of the interfaces that do not lead out.
-fn lans(interfaces: &[Value], leads_out: impl Fn(&str) -> bool) -> Vec<Prefix> {
-    let mut lans: Vec<Prefix> = interfaces
-        .iter()
-        .filter(|interface| text(interface, "ifname").is_some_and(|name| !leads_out(name)))
-        .flat_map(|interface| {
-            interface
-                .get("addr_info")
-                .and_then(Value::as_array)
-                .into_iter()
-                .flatten()
-        })
-        .filter_map(|address| {
-            let length = address.get("prefixlen").and_then(Value::as_u64)?;
-            Prefix::of(
-                text(address, "local")?.parse().ok()?,
-                length.try_into().ok()?,
-            )
-        })
-        .filter(|prefix| prefix.is_private())
-        .collect();
-    lans.sort_unstable();
-    lans.dedup();
-    lans
-}
+    /// The addresses of IPv4 that others may know, each with the name of its interface.
+    fn addresses(&self) -> impl Iterator<Item = (String, Ipv4Addr, &Address)> {
+        self.addresses
+            .iter()
+            .filter_map(|address| match address.ip {
+                IpAddr::V4(ip) if !ip.is_loopback() && !ip.is_link_local() => {
+                    Some((self.name(address.link)?, ip, address))
+                }
+                _ => None,
+            })
+    }
 
-fn uplink(name: &str, interfaces: &[Value], routes: &[Value]) -> Uplink {
-    let interface = interfaces
-        .iter()
-        .find(|interface| text(interface, "ifname") == Some(name));
-    let present = Path::new("/sys/class/net").join(name).exists() || interface.is_some();
-    let address = interface
-        .and_then(|interface| interface.get("addr_info"))
-        .and_then(Value::as_array)
-        .and_then(|addresses| {
-            addresses
-                .iter()
-                .find(|address| text(address, "scope") == Some("global"))
-        });
-    let Some(address) = address else {
-        return Uplink {
-            because: vec![format!("{name} has no address now")],
-            present: Some(present),
-            ..Uplink::named(name)
+    /// The private networks of the interfaces that do not lead out.
+    fn lans(&self, leads_out: impl Fn(&str) -> bool) -> Vec<Prefix> {
+        let mut lans: Vec<Prefix> = self
+            .addresses()
+            .filter(|(name, ..)| !leads_out(name))
+            .filter_map(|(_, ip, address)| Prefix::of(ip, address.prefix))
+            .filter(|prefix| prefix.is_private())
+            .collect();
+        lans.sort_unstable();
+        lans.dedup();
+        lans
+    }
+
+    fn uplink(&self, name: &str) -> Uplink {
+        let link = self.links.iter().find(|link| link.name == name);
+        let address = self.addresses().find(|(of, ..)| of == name);
+        let Some((_, ip, address)) = address else {
+            return Uplink {
+                because: vec![format!("{name} has no address now")],
+                present: Some(link.is_some()),
+                ..Uplink::named(name)
+            };
         };
-    };
-    let by_dhcp = routes
-        .iter()
-        .any(|route| text(route, "dev") == Some(name) && text(route, "protocol") == Some("dhcp"));
-    let (setting, because) = setting(name, address, by_dhcp, dhcp_client(name));
-    Uplink {
-        interface: name.to_owned(),
-        address: text(address, "local").and_then(|local| local.parse().ok()),
-        setting,
-        because,
-        present: Some(present),
+        let by_dhcp = self
+            .defaults
+            .iter()
+            .any(|route| route.by_dhcp && route.links.contains(&address.link));
+        let (setting, because) = setting(name, address, by_dhcp, dhcp_client(name));
+        Uplink {
+            interface: name.to_owned(),
+            address: Some(ip),
+            setting,
+            because,
+            present: Some(true),
+        }
     }
 }
 
 /// Whether an address stays, by all that tells.
 fn setting(
     name: &str,
-    address: &Value,
+    address: &Address,
     by_dhcp: bool,
     client: Option<String>,
 ) -> (Setting, Vec<String>) {
-    let local = text(address, "local").unwrap_or_default();
-    // The kernel's word for "for ever" (IFA_CACHEINFO).
-    let lifetime = address
-        .get("valid_life_time")
-        .and_then(Value::as_u64)
-        .filter(|seconds| *seconds < u32::MAX.into());
-    if let Some(seconds) = lifetime {
+    let local = address.ip;
+    if let Some(left) = address.valid {
         return (
             Setting::Dynamic,
-            vec![format!("{local} on {name} is lent for {seconds} s more")],
+            vec![format!(
+                "{local} on {name} is lent for {} s more",
+                left.as_secs()
+            )],
         );
     }
     if by_dhcp {
@@ -189,7 +178,7 @@ fn setting(
     if let Some(client) = client {
         return (Setting::Dynamic, vec![format!("{client} runs for {name}")]);
     }
-    if let Some(peer) = text(address, "address") {
+    if let Some(peer) = address.peer {
         // PPP says nothing of whether the provider will give the same address again.
         return (
             Setting::Unknown,
@@ -238,16 +227,72 @@ fn is_client_for(words: &[String], interface: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use std::time::Duration;
 
     use super::*;
 
+    const PPP0: u32 = 2;
+    const ETH1: u32 = 3;
+    const LAN0: u32 = 4;
+    const LO: u32 = 1;
+
+    fn address(link: u32, ip: &str, prefix: u8) -> Address {
+        Address {
+            link,
+            ip: ip.parse().unwrap(),
+            prefix,
+            peer: None,
+            valid: None,
+        }
+    }
+
+    fn default_by(links: &[u32], metric: u32) -> Route {
+        Route {
+            destination: (Ipv4Addr::UNSPECIFIED.into(), 0),
+            links: links.to_vec(),
+            metric,
+            table: 254,
+            by_dhcp: false,
+        }
+    }
+
+    fn host(defaults: Vec<Route>) -> Host {
+        let link = |index, name: &str| Link {
+            index,
+            name: name.to_owned(),
+            up: true,
+            point_to_point: index == PPP0,
+            loopback: index == LO,
+        };
+        Host {
+            links: vec![
+                link(LO, "lo"),
+                link(PPP0, "ppp0"),
+                link(ETH1, "eth1"),
+                link(LAN0, "lan0"),
+            ],
+            addresses: vec![
+                address(LO, "127.0.0.1", 8),
+                address(ETH1, "192.168.100.2", 24),
+                address(LAN0, "192.168.1.1", 24),
+                address(LAN0, "169.254.7.7", 16),
+                address(LAN0, "fd00::1", 64),
+            ],
+            defaults,
+        }
+    }
+
     #[test]
     fn an_address_is_static_only_where_nothing_speaks_against_it() {
-        let plain =
-            json!({"local": "198.51.100.7", "prefixlen": 24, "valid_life_time": 4_294_967_295_u64});
-        let lent = json!({"local": "198.51.100.7", "dynamic": true, "valid_life_time": 3600});
-        let peer = json!({"local": "198.51.100.7", "address": "198.51.100.1", "valid_life_time": 4_294_967_295_u64});
+        let plain = address(ETH1, "198.51.100.7", 24);
+        let lent = Address {
+            valid: Some(Duration::from_secs(3600)),
+            ..plain.clone()
+        };
+        let peer = Address {
+            peer: "198.51.100.1".parse().ok(),
+            ..plain.clone()
+        };
         let client = || Some("udhcpc".to_owned());
         let rows = [
             (&plain, false, None, Setting::Static, "no end"),
@@ -281,28 +326,37 @@ mod tests {
 
     #[test]
     fn the_default_route_with_the_least_metric_is_the_way() {
-        let routes = [
-            json!({"dev": "eth1", "metric": 200}),
-            json!({"dev": "ppp0"}),
-        ];
-        assert_eq!(default_interface(&routes).unwrap(), "ppp0");
-        let equal = [json!({"dev": "eth1"}), json!({"dev": "ppp0"})];
-        let error = default_interface(&equal).unwrap_err().to_string();
-        assert!(
-            error.contains("eth1, ppp0") && error.contains("--wan"),
-            "{error}"
-        );
-        assert!(default_interface(&[]).is_err());
+        let of = |defaults| host(defaults).default_interface();
+        let both = vec![default_by(&[ETH1], 200), default_by(&[PPP0], 0)];
+        assert_eq!(of(both).unwrap(), "ppp0");
+        for equal in [
+            vec![default_by(&[PPP0], 0), default_by(&[ETH1], 0)],
+            vec![default_by(&[PPP0, ETH1], 0)],
+        ] {
+            let error = of(equal).unwrap_err().to_string();
+            assert!(
+                error.contains("eth1, ppp0") && error.contains("--wan"),
+                "{error}"
+            );
+        }
+        assert!(of(vec![]).is_err());
     }
 
     #[test]
     fn the_networks_behind_are_private_ones_that_lead_nowhere() {
-        let interfaces = [
-            json!({"ifname": "lan0", "addr_info": [{"local": "192.168.1.1", "prefixlen": 24}]}),
-            json!({"ifname": "eth1", "addr_info": [{"local": "192.168.100.2", "prefixlen": 24}]}),
-            json!({"ifname": "lo", "addr_info": [{"local": "127.0.0.1", "prefixlen": 8}]}),
-        ];
-        let lans = lans(&interfaces, |name| name == "eth1");
+        let lans = host(vec![]).lans(|name| name == "eth1");
         assert_eq!(lans, ["192.168.1.0/24".parse().unwrap()]);
+    }
+
+    #[test]
+    fn a_way_out_is_there_or_not_and_has_an_address_or_not() {
+        let host = host(vec![]);
+        let seen = |name: &str| {
+            let uplink = host.uplink(name);
+            (uplink.present, uplink.address.map(|ip| ip.to_string()))
+        };
+        assert_eq!(seen("eth1"), (Some(true), Some("192.168.100.2".into())));
+        assert_eq!(seen("ppp0"), (Some(true), None));
+        assert_eq!(seen("ppp9"), (Some(false), None));
     }
 }
