@@ -1,6 +1,7 @@
 //! The JSON report against its contract: every key, its type and its words.
 
 mod calls;
+mod snat;
 mod taint;
 
 use std::{
@@ -343,39 +344,6 @@ const KEYS: &[Key] = &[
     ("measurements.hops", "outermost", OrAbsent, Count),
     ("measurements.hops", "routers", OrAbsent, List),
     ("measurements.hops.routers", "[]", Required, IpOrNull),
-    ("measurements", "router", OrAbsent, Object),
-    ("measurements.router", "wan", Required, Text),
-    ("measurements.router", "address", OrNull, Text),
-    ("measurements.router", "static", OrNull, Flag),
-    ("measurements.router", "others", Required, List),
-    ("measurements.router.others", "[]", Required, Text),
-    ("measurements.router", "lans", Required, List),
-    ("measurements.router.lans", "[]", Required, Text),
-    ("measurements.router", "notes", Required, List),
-    ("measurements.router.notes", "[]", Required, Text),
-    ("measurements.router", "refused", Required, List),
-    ("measurements.router.refused", "[]", Required, Object),
-    ("measurements.router.refused[]", "what", Required, Text),
-    ("measurements.router.refused[]", "why", Required, Text),
-    ("", "rules", OrAbsent, List),
-    ("rules", "[]", Required, Object),
-    ("rules[]", "title", Required, Text),
-    ("rules[]", "command", Required, Text),
-    ("rules[]", "undo", OrNull, Text),
-    ("rules[]", "prevents", Required, List),
-    (
-        "rules[].prevents",
-        "[]",
-        Required,
-        Word(&[
-            "wrong-source-masquerade",
-            "null-binding",
-            "stale-source",
-            "wrong-uplink",
-        ]),
-    ),
-    ("rules[]", "why", Required, Text),
-    ("rules[]", "file", OrAbsent, Text),
     ("measurements", "reachable", OrAbsent, Object),
     ("measurements.reachable", "fraction", Required, Number),
     ("measurements.reachable", "open_s", OrNull, Number),
@@ -464,7 +432,11 @@ pub fn validate(report: &Value) {
 }
 
 fn keys() -> impl Iterator<Item = Key> {
-    KEYS.iter().chain(taint::KEYS).copied().chain(calls::keys())
+    KEYS.iter()
+        .chain(taint::KEYS)
+        .chain(snat::KEYS)
+        .copied()
+        .chain(calls::keys())
 }
 
 fn look(path: &str, object: &Map<String, Value>, wrong: &mut Vec<String>) {
@@ -558,15 +530,6 @@ fn agree(report: &Value, wrong: &mut Vec<String>) {
         "it ended before it began",
     );
 
-    must(
-        (report["command"] == "snat") == report["provider"].is_null(),
-        "every command but snat asks a provider",
-    );
-    must(
-        (report["command"] == "snat") == report["rules"].is_array(),
-        "snat alone proposes rules",
-    );
-
     let weight = |word: Option<&str>| match word {
         Some("ok") => 0,
         Some("unknown") => 1,
@@ -602,6 +565,7 @@ fn agree(report: &Value, wrong: &mut Vec<String>) {
     }
 
     calls::agree(report, &mut must);
+    snat::agree(report, &mut must);
     let measured = &report["measurements"];
     for shape in ["one_way", "exchange", "stream"] {
         let edge = &measured["lifetime"][shape];
