@@ -33,6 +33,7 @@ use crate::{
 pub use change::{Change, File, Plan, Refusal, Still};
 pub use elsewhere::{Elsewhere, elsewhere};
 pub use guard::{Guarded, guarded};
+pub use path::ways_out;
 pub use source_nat::{translates, translating};
 pub use way_back::way_back;
 

@@ -171,7 +171,7 @@ fn router(args: &SnatArgs, source: &Source) -> Result<Router> {
         (None, None) => bare(&only_interface(rules)?),
     };
     let wan = router.wan.interface.clone();
-    for interface in named(rules) {
+    for interface in snat::ways_out(rules) {
         let known = router
             .others
             .iter()
@@ -182,13 +182,13 @@ fn router(args: &SnatArgs, source: &Source) -> Result<Router> {
     }
     if router.wan.present != Some(true)
         && source.rules.is_some()
-        && !named(rules).is_empty()
+        && !snat::ways_out(rules).is_empty()
         && !snat::translates(rules, &wan)
     {
         bail!(
             "there is no interface {wan}, and no rule that was read translates what leaves by it; the \
              rules name {}",
-            named(rules).join(", ")
+            snat::ways_out(rules).join(", ")
         );
     }
     if let Some(address) = args.r#static {
@@ -209,7 +209,11 @@ fn of_this_host(args: &SnatArgs, source: &Source) -> Result<Option<Router>> {
     if !source.here {
         return Ok(None);
     }
-    let translated = source.rules.as_ref().map(named).unwrap_or_default();
+    let translated = source
+        .rules
+        .as_ref()
+        .map(snat::ways_out)
+        .unwrap_or_default();
     match uplink::router(args.wan.as_deref(), args.peer, &translated) {
         Ok(router) if router.wan.present == Some(true) => Ok(Some(router)),
         // A line that is down may have no interface; a rule for it says that this is its router.
@@ -238,34 +242,8 @@ fn bare(wan: &str) -> Router {
     }
 }
 
-/// The interfaces that rules which translate sources name, in order.
-fn named(rules: &Ruleset) -> Vec<String> {
-    let mut names: Vec<String> = Vec::new();
-    let translating = rules.rules.iter().filter(|rule| {
-        matches!(
-            rule.verdict,
-            Verdict::Masquerade(_) | Verdict::Snat { .. } | Verdict::Jump(_)
-        )
-    });
-    for found in translating.flat_map(|rule| &rule.matches) {
-        if found.key == Key::OutInterface && !found.negated {
-            names.extend(
-                found
-                    .values
-                    .iter()
-                    .filter(|name| !name.ends_with('*'))
-                    .cloned(),
-            );
-        }
-    }
-    names.retain(|name| snat::translates(rules, name));
-    names.sort_unstable();
-    names.dedup();
-    names
-}
-
 fn only_interface(rules: &Ruleset) -> Result<String> {
-    match named(rules).as_slice() {
+    match snat::ways_out(rules).as_slice() {
         [name] => Ok(name.clone()),
         [] => bail!("no rule that was read says which interface leads to the provider; give --wan"),
         names => bail!(

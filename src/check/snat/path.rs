@@ -1,6 +1,7 @@
 //! Does a rule apply to what leaves by an interface? The jumps that lead to its chain have conditions
 //! too.
 
+use super::translates;
 use crate::wire::firewall::{Key, Match, Rule, Ruleset, Verdict};
 
 /// How much of what a rule applies to leaves by the interface.
@@ -12,6 +13,28 @@ pub(super) enum Share {
     Some,
     /// Nothing but that.
     All,
+}
+
+/// The interfaces that rules name which translate the source of what leaves by them, in order.
+#[must_use]
+pub fn ways_out(ruleset: &Ruleset) -> Vec<String> {
+    let rules = ruleset.rules.iter().filter(|rule| {
+        matches!(
+            rule.verdict,
+            Verdict::Masquerade(_) | Verdict::Snat { .. } | Verdict::Jump(_)
+        )
+    });
+    let mut names: Vec<String> = rules
+        .flat_map(|rule| &rule.matches)
+        .filter(|found| found.key == Key::OutInterface && !found.negated)
+        .flat_map(|found| &found.values)
+        .filter(|name| !name.ends_with('*'))
+        .cloned()
+        .collect();
+    names.retain(|name| translates(ruleset, name));
+    names.sort_unstable();
+    names.dedup();
+    names
 }
 
 /// Jumps may be this deep (`NFT_JUMP_STACK_SIZE`, `linux/netfilter/nf_tables.h`).
