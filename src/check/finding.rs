@@ -194,8 +194,9 @@ findings! {
          met no NAT rule (rules not loaded yet, a way out without a rule), so the private source \
          goes out as it is and no answer comes back. NAT rules are read for the first packet only, \
          and a client that retries keeps the entry for ever.",
-        "iax2-natcheck taint --fix deletes that one entry. A rule at postrouting, priority 300, \
-         that drops private sources towards public port 4569 keeps it from coming back.";
+        "iax2-natcheck taint --fix deletes that one entry. The leak guard, a rule at postrouting, \
+         priority 300, that drops private sources towards public port 4569, keeps it from coming \
+         back: iax2-natcheck snat prints it.";
     /// MASQUERADE took an inner address.
     WrongSourceMasquerade = "wrong-source-masquerade",
         "Critical; a warning once the entry is deleted. On the router: the WAN link was up and had \
@@ -207,7 +208,8 @@ findings! {
         "Critical; a warning once the entry is deleted. On the router: the flow leaves with a WAN \
          address that the router has no more: SNAT entries are never cleared, and those of \
          MASQUERADE are not where only the address of a PPP link changes.",
-        "iax2-natcheck taint --fix deletes that one entry; call it from /etc/ppp/ip-up.d.";
+        "iax2-natcheck taint --fix deletes that one entry; call it from /etc/ppp/ip-up.d, or have \
+         iax2-natcheck snat write the hook.";
     /// The translated address is that of another way out.
     WrongUplink = "wrong-uplink",
         "Critical; a warning once the entry is deleted. On the router: the flow leaves by one way \

@@ -1,5 +1,7 @@
 //! Do the rules of a router let an entry of its NAT table go wrong?
 
+use std::net::Ipv4Addr;
+
 use crate::{
     check::{
         Finding, FindingId, Severity,
@@ -31,6 +33,29 @@ pub fn findings(ruleset: &Ruleset, router: &Router, port: u16) -> Vec<Finding> {
         .into_iter()
         .chain([no_guard(router, guard, &lans)])
         .collect()
+}
+
+/// The networks that have to be kept in: those of the hosts that were seen to talk to the provider, and
+/// all networks of the router where none was. Who has guarded one of these knew which one it is.
+#[must_use]
+pub fn networks(ruleset: &Ruleset, router: &Router, hosts: &[Ipv4Addr], port: u16) -> Vec<Prefix> {
+    let lans = &router.lans;
+    if hosts.is_empty() {
+        let kept_in = lans
+            .iter()
+            .find(|lan| guarded(ruleset, &[**lan], port) == Guarded::Full);
+        return kept_in.map_or_else(|| lans.clone(), |lan| vec![*lan]);
+    }
+    let mut networks: Vec<Prefix> = hosts
+        .iter()
+        .map(|host| {
+            let lan = lans.iter().find(|lan| lan.contains(*host));
+            lan.copied().unwrap_or_else(|| Prefix::from(*host))
+        })
+        .collect();
+    networks.sort_unstable();
+    networks.dedup();
+    networks
 }
 
 fn masquerade(ruleset: &Ruleset, router: &Router) -> Option<Finding> {
@@ -164,5 +189,27 @@ mod tests {
                 "{rule} {beside} {setting:?}"
             );
         }
+    }
+
+    #[test]
+    fn the_networks_are_those_of_the_hosts_that_were_seen() {
+        let text = "table ip guard {\nchain post {\ntype filter hook postrouting priority 300;\n\
+                    ip saddr 192.168.1.0/24 udp dport 4569 drop\n}\n}\n";
+        let (guard, none) = (read(text, Backend::Nft).unwrap(), Ruleset::default());
+        let two = Router {
+            lans: ["192.168.1.0/24", "192.168.2.0/24"]
+                .map(|lan| lan.parse().unwrap())
+                .to_vec(),
+            ..router(Setting::Static)
+        };
+        let seen = |ruleset: &Ruleset, hosts: &[&str]| {
+            let hosts: Vec<Ipv4Addr> = hosts.iter().map(|host| host.parse().unwrap()).collect();
+            let networks = networks(ruleset, &two, &hosts, 4569);
+            networks.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(seen(&none, &[]), ["192.168.1.0/24", "192.168.2.0/24"]);
+        assert_eq!(seen(&guard, &[]), ["192.168.1.0/24"]);
+        let both = ["192.168.2.9", "192.168.2.8", "10.0.0.5"];
+        assert_eq!(seen(&guard, &both), ["10.0.0.5", "192.168.2.0/24"]);
     }
 }

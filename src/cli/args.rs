@@ -135,7 +135,8 @@ pub(crate) struct CheckArgs {
     #[command(flatten)]
     pub(crate) provider: ProviderArgs,
     /// Look at this router's own table, rules and timers too; without it, that is done on a host that
-    /// passes packets on, as far as this user may
+    /// passes packets on, as far as this user may (the rules: where a host behind it talks to the
+    /// provider)
     #[arg(long)]
     pub(crate) router: bool,
 }

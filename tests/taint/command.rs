@@ -304,6 +304,35 @@ fn a_check_on_the_router_looks_at_the_router_too() {
         "{report:#}"
     );
 
+    // The rules: no guard, then a static address too, then the guard.
+    assert!(findings(&report).contains(&"no-leak-guard"), "{report:#}");
+    assert!(!findings(&report).contains(&"masquerade-on-static-wan"));
+    street.ip(&[
+        "address flush dev ppp0",
+        &format!("address add {WAN}/24 dev ppp0"),
+        "route replace default dev ppp0",
+    ]);
+    let ids = |options: &str| {
+        let report = check(options).report();
+        let ids = findings(&report).into_iter().map(str::to_owned);
+        ids.filter(|id| id.contains("guard") || id.contains("masquerade"))
+            .collect::<Vec<_>>()
+    };
+    let both = ["masquerade-on-static-wan", "no-leak-guard"];
+    assert_eq!(ids("--router"), both);
+    // Untold, an entry of a host behind this one shows that it is the PBX's router.
+    conntrack(&street, "-F");
+    insert(&street, 10, (4569, 4569), WAN);
+    assert_eq!(ids(""), both);
+    conntrack(&street, "-F");
+    assert!(ids("").is_empty());
+    street.nft(
+        "table ip guard {\nchain post {\n type filter hook postrouting priority 300\n\
+         ip saddr 192.168.1.0/24 ip daddr != { 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16 } \
+         udp dport 4569 drop\n}\n}",
+    );
+    assert!(ids("--router").is_empty());
+
     // On the PBX nothing of the kind is asked for unless told.
     let line = format!("check {PROVIDER} --refresh 60s --max-lifetime 2s --json");
     let report = tool::run(&mut tool::command(&line), &on(&street.pbx)).report();
