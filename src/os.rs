@@ -6,7 +6,6 @@ pub mod firewall;
 pub mod gateway;
 pub mod host;
 pub mod leak;
-pub mod nat_rules;
 mod netlink;
 mod program;
 pub mod rollback;

@@ -33,7 +33,9 @@ use crate::{
 pub use change::{Change, File, Plan, Refusal, Still};
 pub use elsewhere::{Elsewhere, elsewhere};
 pub use guard::{Guarded, guarded};
+pub(crate) use path::leaves_by;
 pub use path::ways_out;
+pub(crate) use source_nat::source_rules;
 pub use source_nat::{translates, translating};
 pub use way_back::way_back;
 

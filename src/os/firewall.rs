@@ -3,13 +3,13 @@
 pub mod uplink;
 
 use std::{
-    env,
+    env, fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
-use super::OsError;
-use crate::wire::firewall::{Backend, Owner, Ruleset, iptables, nft, nft_json};
+use super::{OsError, program::output};
+use crate::wire::firewall::{Backend, Owner, Place, RuleError, Ruleset, iptables, nft, nft_json};
 
 /// Where administrators' programs live that an ordinary user's PATH does not name.
 const EXTRA_PATHS: [&str; 3] = ["/usr/sbin", "/sbin", "/usr/local/sbin"];
@@ -73,6 +73,63 @@ pub fn in_force(only: Option<Backend>) -> Result<Ruleset, OsError> {
     }
 }
 
+/// The rules of both families by which sources are translated, as far as this user may read them;
+/// `None` where no program tells, or tells in a form that is not known: half of them would be worse
+/// than none.
+#[must_use]
+pub fn translating() -> Option<Ruleset> {
+    let mut ruleset = Ruleset::default();
+    let mut told = false;
+    if let Some(text) = output("nft", &["-j", "list", "ruleset"]) {
+        told = true;
+        ruleset.extend(without_iptables(read_or_say(nft_json::read(&text))?));
+    }
+    for (program, tables, backend, family) in SAVED {
+        // The old program would load its modules by being asked.
+        let in_use = tables.is_none_or(|file| {
+            fs::read_to_string(file).is_ok_and(|names| names.lines().any(|name| name == "nat"))
+        });
+        if in_use && let Some(text) = output(program, &["-t", "nat"]) {
+            told = true;
+            let mut read = read_or_say(iptables::read(&text, backend))?;
+            for place in places(&mut read) {
+                family.clone_into(&mut place.family);
+            }
+            ruleset.extend(read);
+        }
+    }
+    told.then_some(ruleset)
+}
+
+/// The programs that save the rules of iptables, where the kernel says whether theirs are in use, who
+/// keeps them, and their family.
+const SAVED: [(&str, Option<&str>, Backend, &str); 4] = [
+    ("iptables-nft-save", None, Backend::Iptables, "ip"),
+    ("ip6tables-nft-save", None, Backend::Iptables, "ip6"),
+    (
+        "iptables-legacy-save",
+        Some("/proc/net/ip_tables_names"),
+        Backend::IptablesLegacy,
+        "ip",
+    ),
+    (
+        "ip6tables-legacy-save",
+        Some("/proc/net/ip6_tables_names"),
+        Backend::IptablesLegacy,
+        "ip6",
+    ),
+];
+
+fn read_or_say(read: Result<Ruleset, RuleError>) -> Option<Ruleset> {
+    read.inspect_err(|error| tracing::debug!("the rules in force cannot be read: {error}"))
+        .ok()
+}
+
+fn places(ruleset: &mut Ruleset) -> impl Iterator<Item = &mut Place> {
+    let chains = ruleset.chains.iter_mut().map(|chain| &mut chain.place);
+    chains.chain(ruleset.rules.iter_mut().map(|rule| &mut rule.place))
+}
+
 /// The rules of nft, without those that iptables keeps there.
 fn native(path: &Path) -> Result<Ruleset, OsError> {
     let structure = answer(path, &["-j", "list", "ruleset"])?;
@@ -91,6 +148,11 @@ fn native(path: &Path) -> Result<Ruleset, OsError> {
         }
     }
     ruleset.owned.extend(listed.owned);
+    Ok(without_iptables(ruleset))
+}
+
+/// Rules that iptables keeps are told in full by iptables alone.
+fn without_iptables(mut ruleset: Ruleset) -> Ruleset {
     let of_iptables: Vec<(String, String)> = ruleset
         .owned
         .iter()
@@ -109,7 +171,7 @@ fn native(path: &Path) -> Result<Ruleset, OsError> {
         .chains
         .retain(|chain| is_ours(&chain.place.family, &chain.place.table));
     ruleset.owned.retain(|owned| owned.owner != Owner::Iptables);
-    Ok(ruleset)
+    ruleset
 }
 
 fn unreadable(path: &Path, error: &crate::wire::firewall::RuleError) -> OsError {

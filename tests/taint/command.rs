@@ -161,6 +161,38 @@ fn an_entry_that_comes_again_as_wrong_is_told() {
 
 #[test]
 #[ignore = "needs root, ip, nft and conntrack"]
+fn a_way_out_that_another_router_translates_is_left_alone() {
+    // The firewall of OpenWrt names the interface in the jump; Docker's rule is for its own network.
+    let zones = "table inet fw4 {\nchain srcnat {\ntype nat hook postrouting priority srcnat\n\
+                 oifname \"ppp0\" jump srcnat_wan\n}\n\
+                 chain srcnat_wan {\nmeta nfproto ipv4 masquerade\n}\n}\n\
+                 table ip docker {\nchain post {\ntype nat hook postrouting priority srcnat\n\
+                 ip saddr 172.17.0.0/16 oifname != \"docker0\" masquerade\n}\n}";
+    let street = Street::new();
+    street.nft(zones);
+    street.wan_down();
+    street.ip(&["route add default via 192.168.100.1 dev eth1"]);
+    let back = "route add 192.168.1.0/24 via 192.168.100.2 dev isp1";
+    street.net.ip(&[back]).unwrap();
+    let retrying = street.retry();
+    assert_eq!(retrying.packets(2), 2);
+    let ended = run(&street, "taint --json");
+    let report = ended.report();
+    assert_eq!((ended.status, entries(&report).len()), (0, 1), "{report:#}");
+    assert_eq!(entries(&report)[0]["kind"], "healthy");
+    // The same entry is wrong once packets leave by the zone that translates.
+    street.wan_up(WAN);
+    street.net.ip(&[&back.replace("add", "del")]).unwrap();
+    street.ip(&["route del default via 192.168.100.1 dev eth1"]);
+    assert_eq!(retrying.packets(2), 0);
+    let report = run(&street, "taint --fix --json").report();
+    assert_eq!(findings(&report), ["null-binding"]);
+    assert_eq!(entries(&report)[0]["verified"], true);
+    assert_eq!(retrying.packets(2), 2);
+}
+
+#[test]
+#[ignore = "needs root, ip, nft and conntrack"]
 fn packets_with_a_private_source_are_seen_on_the_wire() {
     let street = Street::new();
     let retrying = street.retry();

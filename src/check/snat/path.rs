@@ -53,6 +53,11 @@ pub(super) fn share(ruleset: &Ruleset, rule: &Rule, interface: &str) -> Share {
     }
 }
 
+/// Whether a rule that translates sources may be met by what leaves by `interface`.
+pub(crate) fn leaves_by(ruleset: &Ruleset, rule: &Rule, interface: &str) -> bool {
+    share(ruleset, rule, interface) != Share::None
+}
+
 /// How much each way to the rule's chain lets through.
 fn ways(ruleset: &Ruleset, rule: &Rule, interface: &str, depth: usize) -> Vec<Share> {
     let place = &rule.place;

@@ -31,18 +31,19 @@ pub fn translating<'a>(ruleset: &'a Ruleset, interface: &str) -> Vec<&'a Rule> {
     found.into_iter().map(|(rule, _)| rule).collect()
 }
 
-/// The same, with how much of what they translate leaves there.
-pub(super) fn translations<'a>(ruleset: &'a Ruleset, interface: &str) -> Vec<(&'a Rule, Share)> {
-    let rules = ruleset
-        .rules
-        .iter()
-        .filter(|rule| rule.place.family != "ip6");
-    let translating = rules.filter(|rule| match &rule.verdict {
+/// The rules that translate sources, wherever they stand and of whatever family.
+pub(crate) fn source_rules(ruleset: &Ruleset) -> impl Iterator<Item = &Rule> {
+    ruleset.rules.iter().filter(|rule| match &rule.verdict {
         Verdict::Masquerade(_) | Verdict::Snat { .. } => true,
         Verdict::Other(words) => is_obscure_translation(words),
         _ => false,
-    });
-    translating
+    })
+}
+
+/// The same, with how much of what they translate leaves there.
+pub(super) fn translations<'a>(ruleset: &'a Ruleset, interface: &str) -> Vec<(&'a Rule, Share)> {
+    source_rules(ruleset)
+        .filter(|rule| rule.place.family != "ip6")
         .map(|rule| (rule, path::share(ruleset, rule, interface)))
         .filter(|(_, share)| *share != Share::None)
         .collect()
