@@ -12,6 +12,8 @@ mod fault;
 mod home;
 #[path = "snat/matrix.rs"]
 mod matrix;
+#[path = "snat/missing.rs"]
+mod missing;
 #[path = "snat/printed.rs"]
 mod printed;
 #[path = "snat/rules.rs"]
