@@ -28,7 +28,8 @@
 //! * the survey ends in [`probe::evidence::Evidence`], facts alone, where "not known" is `None`;
 //! * [`check::judge`] makes findings of it, each with the facts it rests on and what to do;
 //! * on a router, [`check::taint`] judges the entries of the kernel's own table that
-//!   [`os::conntrack`] reads, by what [`os::route`] and the NAT rules say;
+//!   [`os::conntrack`] reads, by what [`os::route`] and the NAT rules say; [`check::snat`] plans the
+//!   rules under which none goes wrong, from those that [`os::firewall`] reads;
 //! * [`report`] turns both into a contract of its own, the JSON report, and renders that.
 //!
 //! # The five verbs

@@ -20,3 +20,5 @@ mod printed;
 mod rules;
 #[path = "support/support.rs"]
 mod support;
+#[path = "snat/ways.rs"]
+mod ways;
