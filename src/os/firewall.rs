@@ -84,16 +84,12 @@ pub fn translating() -> Option<Ruleset> {
         told = true;
         ruleset.extend(without_iptables(read_or_say(nft_json::read(&text))?));
     }
-    for (program, tables, backend, family) in SAVED {
-        // The old program would load its modules by being asked.
-        let in_use = tables.is_none_or(|file| {
-            fs::read_to_string(file).is_ok_and(|names| names.lines().any(|name| name == "nat"))
-        });
-        if in_use && let Some(text) = output(program, &["-t", "nat"]) {
+    for saved in SAVED {
+        if let Some(text) = saved.ask() {
             told = true;
-            let mut read = read_or_say(iptables::read(&text, backend))?;
+            let mut read = read_or_say(iptables::read(&text, saved.backend))?;
             for place in places(&mut read) {
-                family.clone_into(&mut place.family);
+                saved.family.clone_into(&mut place.family);
             }
             ruleset.extend(read);
         }
@@ -101,24 +97,64 @@ pub fn translating() -> Option<Ruleset> {
     told.then_some(ruleset)
 }
 
-/// The programs that save the rules of iptables, where the kernel says whether theirs are in use, who
-/// keeps them, and their family.
-const SAVED: [(&str, Option<&str>, Backend, &str); 4] = [
-    ("iptables-nft-save", None, Backend::Iptables, "ip"),
-    ("ip6tables-nft-save", None, Backend::Iptables, "ip6"),
-    (
-        "iptables-legacy-save",
-        Some("/proc/net/ip_tables_names"),
-        Backend::IptablesLegacy,
-        "ip",
-    ),
-    (
-        "ip6tables-legacy-save",
-        Some("/proc/net/ip6_tables_names"),
-        Backend::IptablesLegacy,
-        "ip6",
-    ),
+/// A program that saves the rules of iptables.
+struct Saved {
+    program: &'static str,
+    /// Its name on systems that know one kind only.
+    plain: Option<&'static str>,
+    /// Where the kernel names the tables in use.
+    tables: Option<&'static str>,
+    backend: Backend,
+    family: &'static str,
+}
+
+const SAVED: [Saved; 4] = [
+    Saved {
+        program: "iptables-nft-save",
+        plain: Some("iptables-save"),
+        tables: None,
+        backend: Backend::Iptables,
+        family: "ip",
+    },
+    Saved {
+        program: "ip6tables-nft-save",
+        plain: Some("ip6tables-save"),
+        tables: None,
+        backend: Backend::Iptables,
+        family: "ip6",
+    },
+    Saved {
+        program: "iptables-legacy-save",
+        plain: None,
+        tables: Some("/proc/net/ip_tables_names"),
+        backend: Backend::IptablesLegacy,
+        family: "ip",
+    },
+    Saved {
+        program: "ip6tables-legacy-save",
+        plain: None,
+        tables: Some("/proc/net/ip6_tables_names"),
+        backend: Backend::IptablesLegacy,
+        family: "ip6",
+    },
 ];
+
+impl Saved {
+    /// What it prints; `None` where it is not there, not allowed to, or has nothing to tell.
+    fn ask(&self) -> Option<String> {
+        if let Some(plain) = self.plain.filter(|_| program(self.program).is_none()) {
+            // It may be of the old kind, which loads a table that is asked for by name.
+            return output(plain, &[]);
+        }
+        // The old program would load its modules by being asked.
+        let in_use = self.tables.is_none_or(|file| {
+            fs::read_to_string(file).is_ok_and(|names| names.lines().any(|name| name == "nat"))
+        });
+        in_use
+            .then(|| output(self.program, &["-t", "nat"]))
+            .flatten()
+    }
+}
 
 fn read_or_say(read: Result<Ruleset, RuleError>) -> Option<Ruleset> {
     read.inspect_err(|error| tracing::debug!("the rules in force cannot be read: {error}"))

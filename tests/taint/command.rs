@@ -192,6 +192,43 @@ fn a_way_out_that_another_router_translates_is_left_alone() {
 }
 
 #[test]
+#[ignore = "needs root, ip, iptables and conntrack"]
+fn an_old_router_with_one_kind_of_iptables_tells_its_rules_too() {
+    let street = Street::new();
+    street.restore(
+        "iptables-legacy-restore",
+        "*nat\n-A POSTROUTING -o ppp0 -j MASQUERADE\nCOMMIT\n",
+    );
+    insert(&street, 10, (4569, 4569), PBX);
+    let folder = tempfile::tempdir().unwrap();
+    let because = || {
+        let mut command = Command::new("unshare");
+        command
+            .args(["--mount", "sh", "-c"])
+            .arg(format!(
+                "mount --bind {} /usr/sbin && exec \"$0\" taint --json --look 0s",
+                folder.path().display()
+            ))
+            .arg(tool::program());
+        let report = tool::run(&mut command, &street.on_router()).report();
+        assert_eq!(findings(&report), ["null-binding"]);
+        report["findings"][0]["because"].to_string()
+    };
+    // Without any program the rules are not known.
+    assert!(because().contains("its own address there is 198.51.100.7"));
+    fs::copy(
+        "/usr/sbin/xtables-legacy-multi",
+        folder.path().join("iptables-save"),
+    )
+    .unwrap();
+    let because = because();
+    assert!(
+        because.contains("a rule translates what leaves by ppp0"),
+        "{because}"
+    );
+}
+
+#[test]
 #[ignore = "needs root, ip, nft and conntrack"]
 fn packets_with_a_private_source_are_seen_on_the_wire() {
     let street = Street::new();
