@@ -9,6 +9,8 @@ pub mod devices;
 pub mod json;
 pub mod model;
 pub mod nagios;
+pub mod script;
+pub mod snat;
 pub mod text;
 
 pub use model::Report;

@@ -6,7 +6,7 @@ use std::{fs, path::PathBuf};
 
 use assert_cmd::Command;
 
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 15] = [
     "",
     "check",
     "demo",
@@ -17,6 +17,7 @@ const COMMANDS: [&str; 14] = [
     "nat hairpin",
     "taint",
     "serve",
+    "snat",
     "report",
     "devices",
     "man",

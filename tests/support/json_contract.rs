@@ -1,6 +1,7 @@
 //! The JSON report against its contract: every key, its type and its words.
 
 mod calls;
+mod snat;
 mod taint;
 
 use std::{
@@ -97,6 +98,7 @@ const KEYS: &[Key] = &[
             "nat hops",
             "nat lifetime",
             "nat hairpin",
+            "snat",
             "taint",
         ]),
     ),
@@ -430,7 +432,11 @@ pub fn validate(report: &Value) {
 }
 
 fn keys() -> impl Iterator<Item = Key> {
-    KEYS.iter().chain(taint::KEYS).copied().chain(calls::keys())
+    KEYS.iter()
+        .chain(taint::KEYS)
+        .chain(snat::KEYS)
+        .copied()
+        .chain(calls::keys())
 }
 
 fn look(path: &str, object: &Map<String, Value>, wrong: &mut Vec<String>) {
@@ -559,6 +565,7 @@ fn agree(report: &Value, wrong: &mut Vec<String>) {
     }
 
     calls::agree(report, &mut must);
+    snat::agree(report, &mut must);
     let measured = &report["measurements"];
     for shape in ["one_way", "exchange", "stream"] {
         let edge = &measured["lifetime"][shape];
