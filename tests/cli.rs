@@ -6,18 +6,23 @@ use std::{fs, path::PathBuf};
 
 use assert_cmd::Command;
 
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 19] = [
     "",
     "check",
     "demo",
     "register",
+    "call",
     "nat",
     "nat mapping",
+    "nat filtering",
+    "nat hops",
     "nat lifetime",
     "nat hairpin",
     "taint",
     "serve",
     "report",
+    "report diff",
+    "report schema",
     "devices",
     "man",
     "completions",
@@ -69,14 +74,15 @@ fn usage_errors_are_3_and_one_sentence() {
         ("nat mapping host --sockets 0", "0 is not in 1..=60000"),
         ("serve --bind example.net", "write ADDRESS, ADDRESS:PORT"),
         ("report", "<FILE>"),
+        ("report diff a", "<AFTER>"),
         (
             "check host --device sonicwall",
             "4 boxes have these words: SonicWall SonicOS 5.x/6.x",
         ),
         ("check host --device no-such-box", "no such box is known"),
         (
-            "report x --format html",
-            "[possible values: text, json, nagios]",
+            "report x --format xml",
+            "[possible values: text, json, html, nagios, prometheus]",
         ),
         ("report x --json --format text", "cannot be used with"),
     ];
@@ -211,6 +217,127 @@ fn the_knowledge_base_is_shown_as_text_and_as_json() {
     );
     assert!(first["sip_alg"].is_string());
     assert_eq!(run("devices x --format nagios").status, 3);
+}
+
+#[test]
+fn two_reports_are_compared_with_the_status_of_the_second() {
+    let (bad, good) = (fixture("linux-defaults"), fixture("ok"));
+    let better = run(&format!("report diff {bad} {good}"));
+    assert_eq!((better.status, better.stderr.as_str()), (0, ""));
+    assert!(
+        better.stdout.contains("   - verdict: OK, was CRITICAL\n"),
+        "{}",
+        better.stdout
+    );
+    assert!(better.stdout.lines().all(|line| line.chars().count() <= 80));
+    let worse = run(&format!("report diff {good} {bad} --json"));
+    assert_eq!(worse.status, 2);
+    let value: serde_json::Value = serde_json::from_str(&worse.stdout).unwrap();
+    assert_eq!(value["command"], "report diff");
+    assert_eq!(value["worse"][0], "verdict: CRITICAL, was OK");
+
+    for (line, words) in [
+        (
+            format!("report diff {bad} nowhere.json"),
+            "nowhere.json cannot be read",
+        ),
+        ("report diff - -".to_owned(), "the other has to be a file"),
+        (
+            format!("report diff {bad} {good} --format nagios"),
+            "text and JSON alone",
+        ),
+        (
+            format!("report diff {bad} {good} --html x.html"),
+            "makes no page",
+        ),
+    ] {
+        let ended = run(&line);
+        assert_eq!((ended.status, ended.stdout.as_str()), (3, ""), "{line}");
+        assert!(ended.stderr.contains(words), "{line}: {}", ended.stderr);
+    }
+}
+
+#[test]
+fn a_page_is_written_beside_the_report_or_instead_of_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let page = directory.path().join("page.html");
+    let line = format!("report {}", fixture("critical"));
+    let both = run(&format!("{line} --html {}", page.display()));
+    assert_eq!((both.status, both.stdout), (2, run(&line).stdout));
+    let alone = run(&format!("{line} --format html"));
+    assert_eq!(alone.status, 2);
+    assert_eq!(alone.stdout, fs::read_to_string(&page).unwrap());
+    assert!(alone.stdout.starts_with("<!DOCTYPE html>"));
+
+    let ended = run(&format!("{line} --html /nonexistent/page.html"));
+    assert_eq!((ended.status, ended.stdout.as_str()), (3, ""));
+    assert!(ended.stderr.contains("give --html a file in a directory"));
+}
+
+#[test]
+fn the_schema_in_the_repository_is_the_one_the_program_prints() {
+    let path = format!("{}/schema/report-1.json", env!("CARGO_MANIFEST_DIR"));
+    let ended = run("report schema");
+    assert_eq!((ended.status, ended.stderr.as_str()), (0, ""));
+    assert!(
+        ended.stdout == fs::read_to_string(path).unwrap(),
+        "run: cargo run -- report schema > schema/report-1.json"
+    );
+}
+
+#[test]
+fn the_schema_takes_every_report_and_no_broken_one() {
+    let schema = serde_json::from_str(&run("report schema").stdout).unwrap();
+    let validator = jsonschema::options()
+        .should_validate_formats(true)
+        .build(&schema)
+        .unwrap();
+    let read = |name: &str| -> serde_json::Value {
+        serde_json::from_str(&fs::read_to_string(fixture(name)).unwrap()).unwrap()
+    };
+    for name in [
+        "critical",
+        "linux-defaults",
+        "ok",
+        "unknown",
+        "unreachable",
+        "warning",
+    ] {
+        let report = read(name);
+        let errors: Vec<String> = validator
+            .iter_errors(&report)
+            .map(|error| error.to_string())
+            .collect();
+        assert_eq!(errors, Vec::<String>::new(), "{name}");
+    }
+    let mut later = read("critical");
+    later["incidents"] = serde_json::json!([1]);
+    later["measurements"]["weather"] = "fair".into();
+    assert!(validator.is_valid(&later), "keys are added freely");
+
+    for (pointer, value) in [
+        ("/schema_version", serde_json::json!(2)),
+        ("/started_at", "yesterday".into()),
+        ("/started_at", "2026-11-22T10:00:00+01:00".into()),
+        ("/verdict", "bad".into()),
+        ("/tool", serde_json::json!({})),
+        ("/findings", serde_json::json!({})),
+        ("/findings/0/severity", "ok".into()),
+        ("/findings/0/because", "a text".into()),
+        ("/measurements/reachability/sent", serde_json::json!(-1)),
+        ("/measurements/reachability/rtt_ms", serde_json::json!(10)),
+        ("/measurements/lifetime/exchange/dead_s", "30".into()),
+        ("/measurements/hops/nats/0", serde_json::json!({})),
+        ("/measurements/calls/attempted", "20".into()),
+        (
+            "/measurements/taint/entries",
+            serde_json::json!([{"kind": "healthy"}]),
+        ),
+    ] {
+        let mut broken = read("critical");
+        *broken.pointer_mut(pointer).unwrap() = value.clone();
+        assert!(!validator.is_valid(&broken), "{pointer}: {value}");
+    }
 }
 
 #[test]

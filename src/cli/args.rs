@@ -78,8 +78,12 @@ pub(crate) enum Command {
         after_help = "Example:\n  iax2-natcheck serve --bind 198.51.100.7 --users users.toml"
     )]
     Serve(ServeArgs),
-    /// Render a saved JSON report again
-    #[command(after_help = "Example:\n  iax2-natcheck report yesterday.json --format nagios")]
+    /// Render a saved JSON report again, or compare two
+    #[command(
+        args_conflicts_with_subcommands = true,
+        subcommand_negates_reqs = true,
+        after_help = "Example:\n  iax2-natcheck report yesterday.json --html yesterday.html"
+    )]
     Report(ReportArgs),
     /// Show what is known of NAT devices: timers, what to change, and where
     #[command(after_help = "Example:\n  iax2-natcheck devices sonicwall tz")]
@@ -157,7 +161,26 @@ pub(crate) struct RegisterArgs {
 #[derive(Debug, Args)]
 pub(crate) struct ReportArgs {
     /// The report, as --json wrote it; `-` is stdin
-    pub(crate) file: PathBuf,
+    #[arg(required = true)]
+    pub(crate) file: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(crate) other: Option<ReportCommand>,
+}
+
+/// What else is done with reports.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ReportCommand {
+    /// Say what got better and what got worse between two reports
+    #[command(after_help = "Example:\n  iax2-natcheck report diff before.json after.json")]
+    Diff {
+        /// The report from before
+        before: PathBuf,
+        /// The report from after, whose status is the exit status
+        after: PathBuf,
+    },
+    /// Print the JSON Schema that every report follows
+    #[command(after_help = "Example:\n  iax2-natcheck report schema > report.schema.json")]
+    Schema,
 }
 
 /// `devices`.
@@ -187,6 +210,9 @@ pub(crate) struct Common {
     /// Write the report to this file instead of stdout
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
+    /// Write the report to this file as a page of HTML too
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
     /// Log to stderr: steps and frames; twice: every packet
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
@@ -220,8 +246,12 @@ pub(crate) enum Format {
     Text,
     /// For programs
     Json,
+    /// A page that needs nothing else
+    Html,
     /// One line with performance data, for monitoring
     Nagios,
+    /// Metrics for the textfile collector of Prometheus' node exporter
+    Prometheus,
 }
 
 #[cfg(test)]

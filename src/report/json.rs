@@ -1,6 +1,6 @@
 //! The report as JSON, and back.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::report::model::{Report, SCHEMA_VERSION};
@@ -31,8 +31,14 @@ struct Versioned {
 /// Renders a report as JSON, indented, with a newline at its end.
 #[must_use]
 pub fn render(report: &Report) -> String {
+    pretty(report)
+}
+
+/// The same for any other part of the contract.
+#[must_use]
+pub fn pretty<T: Serialize>(value: &T) -> String {
     // Every map of the model has strings for keys, which is all that can fail here.
-    let mut text = serde_json::to_string_pretty(report).unwrap_or_default();
+    let mut text = serde_json::to_string_pretty(value).unwrap_or_default();
     text.push('\n');
     text
 }
