@@ -82,7 +82,7 @@ fn usage_errors_are_3_and_one_sentence() {
         ("check host --device no-such-box", "no such box is known"),
         (
             "report x --format xml",
-            "[possible values: text, json, html, nagios, prometheus]",
+            "[possible values: text, json, jsonl, html, nagios, prometheus]",
         ),
         ("report x --json --format text", "cannot be used with"),
     ];
@@ -130,6 +130,11 @@ fn a_saved_report_keeps_its_status_in_every_format() {
         assert_eq!(text.status, status, "{name}");
         assert!(text.stdout.starts_with(&format!("{word}: ")), "{name}");
         assert!(!text.stdout.contains('\x1b'), "{name}");
+
+        let line = run(&format!("report {file} --format jsonl"));
+        assert_eq!((line.status, line.stdout.lines().count()), (status, 1));
+        let whole = run_with(["report", "-", "--json"], &line.stdout);
+        assert_eq!(whole.stdout, run(&format!("report {file} --json")).stdout);
 
         let nagios = run(&format!("report {file} --format nagios"));
         assert_eq!(nagios.status, status, "{name}");
@@ -405,5 +410,38 @@ fn every_shell_has_completions() {
         let ended = run(&format!("completions {shell}"));
         assert_eq!(ended.status, 0, "{shell}");
         assert!(ended.stdout.contains("max-lifetime"), "{shell}");
+    }
+}
+
+#[test]
+#[ignore = "needs bash, fish and zsh"]
+fn shells_take_their_completions_and_complete() {
+    let folder = tempfile::tempdir().unwrap();
+    for (shell, ask) in [
+        (
+            "bash",
+            "source FILE; way=$(complete -p iax2-natcheck); way=${way#*-F }; \
+             COMP_WORDS=(iax2-natcheck rep); COMP_CWORD=1; \
+             ${way%% *} iax2-natcheck rep iax2-natcheck; echo \"${COMPREPLY[@]}\"",
+        ),
+        ("fish", "source FILE; complete -C 'iax2-natcheck rep'"),
+        (
+            "zsh",
+            "autoload -Uz compinit; compinit -u -D; source FILE; echo ${_comps[iax2-natcheck]}; \
+             whence -f _iax2-natcheck | grep -o report | head -1",
+        ),
+    ] {
+        let file = folder.path().join(shell);
+        fs::write(&file, run(&format!("completions {shell}")).stdout).unwrap();
+        let script = ask.replace("FILE", &file.display().to_string());
+        let output = std::process::Command::new(shell)
+            .args(["-c", &script])
+            .env("HOME", folder.path())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{shell}");
+        assert!(output.status.success(), "{shell}: {said}");
+        assert!(said.contains("report"), "{shell}: {said}");
     }
 }

@@ -8,7 +8,7 @@ use crate::{
         audio::{self, JudgedAudio},
         filtering, hops,
         lifetime::Reachable,
-        nat_kind, registration, seconds,
+        nat_kind, node, registration, seconds,
     },
     probe::{
         behaviour::Shape,
@@ -137,6 +137,10 @@ pub(super) fn consequence(
         FindingId::PortForwardMissing => {
             "Hosts that this PBX does not register with cannot call it.".into()
         }
+        FindingId::AnnouncedPortChanged => {
+            "Other nodes may refuse this one: the NAT shows it at another port than it announces."
+                .into()
+        }
         FindingId::ConntrackTableFull | FindingId::NotMeasured => format!("{}.", worst.title),
     }
 }
@@ -214,6 +218,7 @@ fn fine(evidence: &Evidence, context: &Context, reachable: Option<Reachable>) ->
         Question::Flow => {
             "The flow of this port is not tainted: it is answered as fresh ports are.".into()
         }
+        Question::Node => node::sentence(evidence),
     }
 }
 

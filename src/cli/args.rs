@@ -135,6 +135,19 @@ pub(crate) struct CheckArgs {
     /// passes packets on, as far as this user may
     #[arg(long)]
     pub(crate) router: bool,
+    /// What stands here: a PBX that registers with a provider, or a node that others call
+    #[arg(long, value_enum, default_value = "pbx")]
+    pub(crate) profile: Profile,
+}
+
+/// What kind of station is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Profile {
+    /// Calls come by the way that its registration keeps open
+    Pbx,
+    /// A node of AllStarLink: nothing registers, others call port 4569 (--inbound), and know it by that
+    /// port; test calls are made as user radio
+    Allstarlink,
 }
 
 /// `demo`.
@@ -246,6 +259,8 @@ pub(crate) enum Format {
     Text,
     /// For programs
     Json,
+    /// The same on one line, to be appended to a file of many reports
+    Jsonl,
     /// A page that needs nothing else
     Html,
     /// One line with performance data, for monitoring

@@ -18,7 +18,7 @@ pub(crate) fn run(args: &DevicesArgs, common: &Common) -> Result<u8> {
     let text = match common.format() {
         Format::Text => list.text(),
         Format::Json => list.json(),
-        Format::Html | Format::Nagios | Format::Prometheus => {
+        Format::Jsonl | Format::Html | Format::Nagios | Format::Prometheus => {
             bail!("devices measures nothing to monitor or to draw; use --format text or json")
         }
     };

@@ -29,6 +29,7 @@ pub(crate) fn report(report: &Report, common: &Common) -> Result<()> {
             text::render(report, colours)
         }
         Format::Json => json::render(report),
+        Format::Jsonl => json::line(report),
         Format::Html => html::render(report),
         Format::Nagios => nagios::render(report),
         Format::Prometheus => prometheus::render(report),

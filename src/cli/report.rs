@@ -50,7 +50,7 @@ fn compare(before: &Path, after: &Path, common: &Common) -> Result<u8> {
     let text = match common.format() {
         Format::Text => diff::render(&diff),
         Format::Json => json::pretty(&diff),
-        Format::Html | Format::Nagios | Format::Prometheus => {
+        Format::Jsonl | Format::Html | Format::Nagios | Format::Prometheus => {
             bail!("report diff knows text and JSON alone; use --format text or json")
         }
     };

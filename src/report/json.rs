@@ -34,7 +34,16 @@ pub fn render(report: &Report) -> String {
     pretty(report)
 }
 
-/// The same for any other part of the contract.
+/// Renders a report as JSON on one line, for a file of many.
+#[must_use]
+pub fn line(report: &Report) -> String {
+    // The same holds here.
+    let mut text = serde_json::to_string(report).unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+/// Renders any other part of the contract as [`render`] does.
 #[must_use]
 pub fn pretty<T: Serialize>(value: &T) -> String {
     // Every map of the model has strings for keys, which is all that can fail here.

@@ -20,17 +20,19 @@ const MOS: f64 = 0.1;
 /// Every difference that the two measurements can tell.
 pub(super) fn differences(before: &Measurements, after: &Measurements) -> Vec<Difference> {
     let mut found: Vec<Difference> = vec![];
-    found.extend(both(&before.reachable, &after.reachable, |old, new| {
-        share(old.fraction?, new.fraction?)
-    }));
     found.extend(both(
-        &before.registration,
-        &after.registration,
+        before.reachable.as_ref(),
+        after.reachable.as_ref(),
+        |old, new| share(old.fraction?, new.fraction?),
+    ));
+    found.extend(both(
+        before.registration.as_ref(),
+        after.registration.as_ref(),
         |old, new| state(&old.state, &new.state),
     ));
     found.extend(both(
-        &before.registration,
-        &after.registration,
+        before.registration.as_ref(),
+        after.registration.as_ref(),
         |old, new| {
             let (old, new) = (old.refresh_s?, new.refresh_s?);
             (old != new).then(|| {
@@ -39,57 +41,91 @@ pub(super) fn differences(before: &Measurements, after: &Measurements) -> Vec<Di
             })
         },
     ));
-    found.extend(both(&before.lifetime, &after.lifetime, |old, new| {
-        edge("a single packet", &old.one_way, &new.one_way)
-    }));
-    found.extend(both(&before.lifetime, &after.lifetime, |old, new| {
-        edge("an exchange", &old.exchange, &new.exchange)
-    }));
-    found.extend(both(&before.lifetime, &after.lifetime, |old, new| {
-        edge("a stream", &old.stream, &new.stream)
-    }));
-    found.extend(both(&before.mapping, &after.mapping, dependence));
-    found.extend(both(&before.mapping, &after.mapping, port));
-    found.extend(both(&before.mapping, &after.mapping, address));
-    found.extend(both(&before.filtering, &after.filtering, |old, new| {
-        let (old, new) = (old.behaviour.as_deref()?, new.behaviour.as_deref()?);
-        (old != new && old != "unknown" && new != "unknown").then(|| {
-            let words = format!("whom the NAT lets in: {new}, was {old}");
-            (Way::Changed, words)
-        })
-    }));
+    found.extend(both(
+        before.lifetime.as_ref(),
+        after.lifetime.as_ref(),
+        |old, new| {
+            edge(
+                "a single packet",
+                old.one_way.as_ref(),
+                new.one_way.as_ref(),
+            )
+        },
+    ));
+    found.extend(both(
+        before.lifetime.as_ref(),
+        after.lifetime.as_ref(),
+        |old, new| edge("an exchange", old.exchange.as_ref(), new.exchange.as_ref()),
+    ));
+    found.extend(both(
+        before.lifetime.as_ref(),
+        after.lifetime.as_ref(),
+        |old, new| edge("a stream", old.stream.as_ref(), new.stream.as_ref()),
+    ));
+    found.extend(both(
+        before.mapping.as_ref(),
+        after.mapping.as_ref(),
+        dependence,
+    ));
+    found.extend(both(before.mapping.as_ref(), after.mapping.as_ref(), port));
+    found.extend(both(
+        before.mapping.as_ref(),
+        after.mapping.as_ref(),
+        address,
+    ));
+    found.extend(both(
+        before.filtering.as_ref(),
+        after.filtering.as_ref(),
+        |old, new| {
+            let (old, new) = (old.behaviour.as_deref()?, new.behaviour.as_deref()?);
+            (old != new && old != "unknown" && new != "unknown").then(|| {
+                let words = format!("whom the NAT lets in: {new}, was {old}");
+                (Way::Changed, words)
+            })
+        },
+    ));
     for (name, old, new) in [
         ("the provider", &before.reachability, &after.reachability),
         ("the reflector", &before.reflector, &after.reflector),
     ] {
-        found.extend(both(old, new, |old, new| answered(name, old, new)));
-        found.extend(both(old, new, |old, new| {
+        found.extend(both(old.as_ref(), new.as_ref(), |old, new| {
+            answered(name, old, new)
+        }));
+        found.extend(both(old.as_ref(), new.as_ref(), |old, new| {
             round_trip(name, old.rtt_ms?, new.rtt_ms?)
         }));
     }
-    found.extend(both(&before.calls, &after.calls, calls));
-    found.extend(both(&before.calls, &after.calls, audio));
+    found.extend(both(before.calls.as_ref(), after.calls.as_ref(), calls));
+    found.extend(both(before.calls.as_ref(), after.calls.as_ref(), audio));
     found.extend(flags(before, after));
-    found.extend(both(&before.hops, &after.hops, |old, new| {
-        let (old, new) = (old.nats.len(), new.nats.len());
-        let words = format!("{new} boxes on the way keep state, {old} did before");
-        ordered(new.cmp(&old), words)
-    }));
-    found.extend(both(&before.taint, &after.taint, |old, new| {
-        let (old, new) = (tainted(old)?, tainted(new)?);
-        let words = format!("{new} tainted entries, {old} before");
-        ordered(new.cmp(&old), words)
-    }));
+    found.extend(both(
+        before.hops.as_ref(),
+        after.hops.as_ref(),
+        |old, new| {
+            let (old, new) = (old.nats.len(), new.nats.len());
+            let words = format!("{new} boxes on the way keep state, {old} did before");
+            ordered(new.cmp(&old), words)
+        },
+    ));
+    found.extend(both(
+        before.taint.as_ref(),
+        after.taint.as_ref(),
+        |old, new| {
+            let (old, new) = (tainted(old)?, tainted(new)?);
+            let words = format!("{new} tainted entries, {old} before");
+            ordered(new.cmp(&old), words)
+        },
+    ));
     found
 }
 
 /// The difference of what both reports measured.
 fn both<T>(
-    before: &Option<T>,
-    after: &Option<T>,
+    before: Option<&T>,
+    after: Option<&T>,
     compare: impl FnOnce(&T, &T) -> Option<Difference>,
 ) -> Option<Difference> {
-    compare(before.as_ref()?, after.as_ref()?)
+    compare(before?, after?)
 }
 
 /// Less of it is better.
@@ -129,8 +165,8 @@ fn state(old: &str, new: &str) -> Option<Difference> {
 }
 
 /// Edges differ where what is proven of one excludes the other.
-fn edge(shape: &str, old: &Option<Edge>, new: &Option<Edge>) -> Option<Difference> {
-    let (old, new) = (old.as_ref()?, new.as_ref()?);
+fn edge(shape: &str, old: Option<&Edge>, new: Option<&Edge>) -> Option<Difference> {
+    let (old, new) = (old?, new?);
     let is_longer = |long: &Edge, short: &Edge| match (long.alive_s, short.dead_s) {
         (Some(alive), Gone::After(dead)) => alive >= dead,
         _ => false,
