@@ -84,7 +84,7 @@ FROM latest
 WHERE nats >= 2
 ORDER BY customer;
 
--- worse: who got worse within a week; a report from a week before it, or longer, is the one from before.
+-- worse: who got worse within a week, beside the last report that was a week old then.
 SELECT
     now.customer,
     before.verdict AS was,

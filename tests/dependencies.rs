@@ -24,7 +24,19 @@ const LICENCES: [&str; 10] = [
 ];
 
 /// What may come in two versions, and why.
-const TWICE: [(&str, &str); 0] = [];
+const TWICE: [(&str, &str); 5] = [
+    (
+        "cpufeatures",
+        "aes and the digests that rsa 0.9 needs, beside rand 0.10",
+    ),
+    (
+        "getrandom",
+        "the randomness of rsa 0.9 and of hickory-resolver",
+    ),
+    ("rand", "the same"),
+    ("rand_core", "the same"),
+    ("syn", "derive macros, which are no part of the program"),
+];
 
 /// Crates of every kind that end in the program on Linux, as cargo resolves them.
 fn linked() -> Vec<Value> {

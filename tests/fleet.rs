@@ -17,7 +17,7 @@ use iax2_natcheck::report::{
 };
 use serde_json::Value;
 
-const CUSTOMERS: u64 = 1000;
+const CUSTOMERS: u64 = 1010;
 const DAYS: u64 = 10;
 const DAY: Duration = Duration::from_secs(86_400);
 const CYCLE_S: f64 = 50.0;
@@ -203,10 +203,14 @@ fn the_questions_of_a_provider_are_answered_over_10_000_reports() {
         }
     }
     // Reports of other kinds stand between them: without an account, without measurements, of later versions.
-    for name in ["unreachable", "unknown"] {
+    for (name, from) in [
+        ("unreachable", "192.0.2.1:4569"),
+        ("unknown", "192.0.2.2:4569"),
+    ] {
         let path = root().join(format!("tests/data/reports/{name}.json"));
         let mut report = json::read(&fs::read_to_string(path).unwrap()).unwrap();
         report.provider.as_mut().unwrap().user = None;
+        report.host.as_mut().unwrap().local_address = from.parse().ok();
         report.finished_at = Truth {
             customer: 1,
             day: DAYS - 1,
@@ -216,6 +220,7 @@ fn the_questions_of_a_provider_are_answered_over_10_000_reports() {
         lines.push_str(&json::line(&report));
         count += 1;
     }
+    assert!(count >= 10_000);
     lines.push_str("{\"schema_version\": 2, \"new\": true}\n");
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("reports.jsonl"), &lines).unwrap();

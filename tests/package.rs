@@ -82,7 +82,7 @@ fn the_package_is_clean_installs_runs_and_goes() {
     );
     fs::write(debian.join("dev/null"), "").unwrap();
     fs::copy(&package, debian.join("package.deb")).unwrap();
-    let files = "find / -xdev -path /proc -prune -o ( -name \"*iax2*\" -print )";
+    let files = "find / -xdev -path /proc -prune -o -name \"*iax2*\" -print";
     assert_eq!(inside(&debian, files), "", "fresh");
 
     inside(&debian, "dpkg --install /package.deb");

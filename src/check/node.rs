@@ -116,6 +116,9 @@ mod tests {
         }
     }
 
+    /// A socket, where it is seen, whether a stranger's POKE is answered; the verdict, and the findings.
+    type Row<'a> = (u16, u16, Option<bool>, Verdict, &'a [FindingId]);
+
     /// A socket at `from` seen as `to`, and a stranger's POKE.
     fn evidence(from: u16, to: u16, answered: Option<bool>) -> Evidence {
         let observation = MappingObservation {
@@ -138,7 +141,7 @@ mod tests {
     fn the_port_that_is_seen_has_its_row() {
         let changed = FindingId::AnnouncedPortChanged;
         let missing = FindingId::PortForwardMissing;
-        let rows: [(u16, u16, Option<bool>, Verdict, &[FindingId]); 7] = [
+        let rows: [Row<'_>; 7] = [
             (40123, 40123, Some(true), Verdict::Ok, &[]),
             (4569, 4569, Some(true), Verdict::Ok, &[]),
             (40123, 1024, Some(true), Verdict::Warning, &[changed]),

@@ -34,6 +34,7 @@ pub(super) fn summary(
 
 /// What a finding means for the owner of the PBX; `placed`: it is about calls that he places; `hops`: when
 /// the first of several boxes forgets him.
+#[allow(clippy::too_many_lines)] // a sentence for each finding
 pub(super) fn consequence(
     worst: &Finding,
     placed: bool,
