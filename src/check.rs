@@ -16,6 +16,7 @@ pub mod hops;
 pub mod inbound;
 pub mod lifetime;
 pub mod nat_kind;
+pub mod node;
 pub mod open_question;
 pub mod payload;
 pub mod peer;
@@ -72,6 +73,9 @@ pub enum Question {
     Calls,
     /// Is the flow of the chosen port alive? (`taint --local-port`)
     Flow,
+    /// Do other nodes reach this one at the port that it announces, and see it there?
+    /// (`check --profile allstarlink`)
+    Node,
 }
 
 /// The whole judgement in one word, in the order of its weight.
@@ -141,6 +145,7 @@ pub fn judge(evidence: &Evidence, context: &Context) -> Judgement {
         hops::finding(evidence),
         payload::finding(evidence),
         inbound::finding(evidence),
+        node::finding(evidence, context),
     ]
     .into_iter()
     .flatten()
@@ -281,6 +286,7 @@ mod tests {
             Question::Lifetime,
             Question::Hairpin,
             Question::Flow,
+            Question::Node,
         ] {
             let context = Context {
                 question,

@@ -1,14 +1,19 @@
 //! Floor 5: what the user reads.
 //!
 //! [`model`] is the contract: the JSON report as its own types. [`assemble`] fills it from evidence
-//! and judgement; [`text`], [`json`] and [`nagios`] render it and compute nothing. [`devices`] is the
-//! same for the knowledge base.
+//! and judgement; [`text`], [`html`], [`json`], [`nagios`] and [`prometheus`] render it and compute
+//! nothing. [`schema`] is the contract for programs, [`diff`] compares two reports, and [`devices`] is
+//! the same for the knowledge base.
 
 pub mod assemble;
 pub mod devices;
+pub mod diff;
+pub mod html;
 pub mod json;
 pub mod model;
 pub mod nagios;
+pub mod prometheus;
+pub mod schema;
 pub mod script;
 pub mod snat;
 pub mod text;

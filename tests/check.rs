@@ -19,6 +19,8 @@ mod hops;
 mod inbound;
 #[path = "check/nat.rs"]
 mod nat;
+#[path = "check/node.rs"]
+mod node;
 #[path = "check/others.rs"]
 mod others;
 #[path = "check/payload.rs"]
@@ -29,6 +31,8 @@ mod pbx;
 mod port_mapping;
 #[path = "check/rows.rs"]
 mod rows;
+#[path = "check/servers.rs"]
+mod servers;
 #[path = "support/support.rs"]
 mod support;
 #[path = "check/unaided.rs"]

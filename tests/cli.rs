@@ -6,19 +6,24 @@ use std::{fs, path::PathBuf};
 
 use assert_cmd::Command;
 
-const COMMANDS: [&str; 15] = [
+const COMMANDS: [&str; 20] = [
     "",
     "check",
     "demo",
     "register",
+    "call",
     "nat",
     "nat mapping",
+    "nat filtering",
+    "nat hops",
     "nat lifetime",
     "nat hairpin",
     "taint",
     "serve",
     "snat",
     "report",
+    "report diff",
+    "report schema",
     "devices",
     "man",
     "completions",
@@ -70,14 +75,15 @@ fn usage_errors_are_3_and_one_sentence() {
         ("nat mapping host --sockets 0", "0 is not in 1..=60000"),
         ("serve --bind example.net", "write ADDRESS, ADDRESS:PORT"),
         ("report", "<FILE>"),
+        ("report diff a", "<AFTER>"),
         (
             "check host --device sonicwall",
             "4 boxes have these words: SonicWall SonicOS 5.x/6.x",
         ),
         ("check host --device no-such-box", "no such box is known"),
         (
-            "report x --format html",
-            "[possible values: text, json, nagios]",
+            "report x --format xml",
+            "[possible values: text, json, jsonl, html, nagios, prometheus]",
         ),
         ("report x --json --format text", "cannot be used with"),
     ];
@@ -125,6 +131,11 @@ fn a_saved_report_keeps_its_status_in_every_format() {
         assert_eq!(text.status, status, "{name}");
         assert!(text.stdout.starts_with(&format!("{word}: ")), "{name}");
         assert!(!text.stdout.contains('\x1b'), "{name}");
+
+        let line = run(&format!("report {file} --format jsonl"));
+        assert_eq!((line.status, line.stdout.lines().count()), (status, 1));
+        let whole = run_with(["report", "-", "--json"], &line.stdout);
+        assert_eq!(whole.stdout, run(&format!("report {file} --json")).stdout);
 
         let nagios = run(&format!("report {file} --format nagios"));
         assert_eq!(nagios.status, status, "{name}");
@@ -215,6 +226,127 @@ fn the_knowledge_base_is_shown_as_text_and_as_json() {
 }
 
 #[test]
+fn two_reports_are_compared_with_the_status_of_the_second() {
+    let (bad, good) = (fixture("linux-defaults"), fixture("ok"));
+    let better = run(&format!("report diff {bad} {good}"));
+    assert_eq!((better.status, better.stderr.as_str()), (0, ""));
+    assert!(
+        better.stdout.contains("   - verdict: OK, was CRITICAL\n"),
+        "{}",
+        better.stdout
+    );
+    assert!(better.stdout.lines().all(|line| line.chars().count() <= 80));
+    let worse = run(&format!("report diff {good} {bad} --json"));
+    assert_eq!(worse.status, 2);
+    let value: serde_json::Value = serde_json::from_str(&worse.stdout).unwrap();
+    assert_eq!(value["command"], "report diff");
+    assert_eq!(value["worse"][0], "verdict: CRITICAL, was OK");
+
+    for (line, words) in [
+        (
+            format!("report diff {bad} nowhere.json"),
+            "nowhere.json cannot be read",
+        ),
+        ("report diff - -".to_owned(), "the other has to be a file"),
+        (
+            format!("report diff {bad} {good} --format nagios"),
+            "text and JSON alone",
+        ),
+        (
+            format!("report diff {bad} {good} --html x.html"),
+            "makes no page",
+        ),
+    ] {
+        let ended = run(&line);
+        assert_eq!((ended.status, ended.stdout.as_str()), (3, ""), "{line}");
+        assert!(ended.stderr.contains(words), "{line}: {}", ended.stderr);
+    }
+}
+
+#[test]
+fn a_page_is_written_beside_the_report_or_instead_of_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let page = directory.path().join("page.html");
+    let line = format!("report {}", fixture("critical"));
+    let both = run(&format!("{line} --html {}", page.display()));
+    assert_eq!((both.status, both.stdout), (2, run(&line).stdout));
+    let alone = run(&format!("{line} --format html"));
+    assert_eq!(alone.status, 2);
+    assert_eq!(alone.stdout, fs::read_to_string(&page).unwrap());
+    assert!(alone.stdout.starts_with("<!DOCTYPE html>"));
+
+    let ended = run(&format!("{line} --html /nonexistent/page.html"));
+    assert_eq!((ended.status, ended.stdout.as_str()), (3, ""));
+    assert!(ended.stderr.contains("give --html a file in a directory"));
+}
+
+#[test]
+fn the_schema_in_the_repository_is_the_one_the_program_prints() {
+    let path = format!("{}/schema/report-1.json", env!("CARGO_MANIFEST_DIR"));
+    let ended = run("report schema");
+    assert_eq!((ended.status, ended.stderr.as_str()), (0, ""));
+    assert!(
+        ended.stdout == fs::read_to_string(path).unwrap(),
+        "run: cargo run -- report schema > schema/report-1.json"
+    );
+}
+
+#[test]
+fn the_schema_takes_every_report_and_no_broken_one() {
+    let schema = serde_json::from_str(&run("report schema").stdout).unwrap();
+    let validator = jsonschema::options()
+        .should_validate_formats(true)
+        .build(&schema)
+        .unwrap();
+    let read = |name: &str| -> serde_json::Value {
+        serde_json::from_str(&fs::read_to_string(fixture(name)).unwrap()).unwrap()
+    };
+    for name in [
+        "critical",
+        "linux-defaults",
+        "ok",
+        "unknown",
+        "unreachable",
+        "warning",
+    ] {
+        let report = read(name);
+        let errors: Vec<String> = validator
+            .iter_errors(&report)
+            .map(|error| error.to_string())
+            .collect();
+        assert_eq!(errors, Vec::<String>::new(), "{name}");
+    }
+    let mut later = read("critical");
+    later["incidents"] = serde_json::json!([1]);
+    later["measurements"]["weather"] = "fair".into();
+    assert!(validator.is_valid(&later), "keys are added freely");
+
+    for (pointer, value) in [
+        ("/schema_version", serde_json::json!(2)),
+        ("/started_at", "yesterday".into()),
+        ("/started_at", "2026-11-22T10:00:00+01:00".into()),
+        ("/verdict", "bad".into()),
+        ("/tool", serde_json::json!({})),
+        ("/findings", serde_json::json!({})),
+        ("/findings/0/severity", "ok".into()),
+        ("/findings/0/because", "a text".into()),
+        ("/measurements/reachability/sent", serde_json::json!(-1)),
+        ("/measurements/reachability/rtt_ms", serde_json::json!(10)),
+        ("/measurements/lifetime/exchange/dead_s", "30".into()),
+        ("/measurements/hops/nats/0", serde_json::json!({})),
+        ("/measurements/calls/attempted", "20".into()),
+        (
+            "/measurements/taint/entries",
+            serde_json::json!([{"kind": "healthy"}]),
+        ),
+    ] {
+        let mut broken = read("critical");
+        *broken.pointer_mut(pointer).unwrap() = value.clone();
+        assert!(!validator.is_valid(&broken), "{pointer}: {value}");
+    }
+}
+
+#[test]
 fn output_goes_to_a_file_and_not_to_stdout() {
     let directory = tempfile::tempdir().unwrap();
     let target: PathBuf = directory.path().join("again.json");
@@ -279,5 +411,38 @@ fn every_shell_has_completions() {
         let ended = run(&format!("completions {shell}"));
         assert_eq!(ended.status, 0, "{shell}");
         assert!(ended.stdout.contains("max-lifetime"), "{shell}");
+    }
+}
+
+#[test]
+#[ignore = "needs bash, fish and zsh"]
+fn shells_take_their_completions_and_complete() {
+    let folder = tempfile::tempdir().unwrap();
+    for (shell, ask) in [
+        (
+            "bash",
+            "source FILE; way=$(complete -p iax2-natcheck); way=${way#*-F }; \
+             COMP_WORDS=(iax2-natcheck rep); COMP_CWORD=1; \
+             ${way%% *} iax2-natcheck rep iax2-natcheck; echo \"${COMPREPLY[@]}\"",
+        ),
+        ("fish", "source FILE; complete -C 'iax2-natcheck rep'"),
+        (
+            "zsh",
+            "autoload -Uz compinit; compinit -u -D; source FILE; echo ${_comps[iax2-natcheck]}; \
+             whence -f _iax2-natcheck | grep -o report | head -1",
+        ),
+    ] {
+        let file = folder.path().join(shell);
+        fs::write(&file, run(&format!("completions {shell}")).stdout).unwrap();
+        let script = ask.replace("FILE", &file.display().to_string());
+        let output = std::process::Command::new(shell)
+            .args(["-c", &script])
+            .env("HOME", folder.path())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{shell}");
+        assert!(output.status.success(), "{shell}: {said}");
+        assert!(said.contains("report"), "{shell}: {said}");
     }
 }

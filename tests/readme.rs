@@ -1,11 +1,11 @@
-//! What the documents promise is there: every command, file and finding of the README, its report,
-//! the unit of systemd and the manual.
+//! What the documents promise is there: every command and file of every page, the findings and the
+//! report of the README, the units of systemd and the manual.
 
 #![allow(clippy::unwrap_used)] // the helpers of tests are no tests to the lint
 
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Output},
 };
 
@@ -47,9 +47,18 @@ fn blocks(text: &str, language: &str) -> Vec<String> {
     blocks
 }
 
-/// The commands of the README, a line each, without what they are redirected to.
+/// Every page with commands or links.
+const PAGES: [&str; 4] = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    "docs/how-it-measures.md",
+];
+
+/// The commands of the pages, a line each, without what they are redirected to.
 fn commands() -> Vec<Vec<String>> {
-    let text = blocks(&read("README.md"), "console")
+    let text = PAGES
+        .map(|page| blocks(&read(page), "console").concat())
         .concat()
         .replace("\\\n", " ");
     text.lines()
@@ -57,7 +66,9 @@ fn commands() -> Vec<Vec<String>> {
             let command = line
                 .strip_prefix("$ ")
                 .unwrap_or_else(|| panic!("no command: {line}"));
-            let command = command.split(" > ").next().unwrap();
+            let command = [" > ", " >> ", " < "]
+                .iter()
+                .fold(command, |command, to| command.split(to).next().unwrap());
             command.split_whitespace().map(str::to_owned).collect()
         })
         .collect()
@@ -120,7 +131,15 @@ fn every_command_is_one_of_ours_or_of_a_short_list() {
             let verbs = ["test", "doc", "install"];
             assert!(verbs.contains(&command[1].as_str()), "{line}");
         } else {
-            let others = ["tests/all", "install", "systemctl", "head"];
+            let others = [
+                "tests/all",
+                "packaging/deb",
+                "install",
+                "systemctl",
+                "head",
+                "apt",
+                "duckdb",
+            ];
             assert!(others.contains(&first.as_str()), "{line}");
         }
     }
@@ -140,7 +159,9 @@ fn every_command_is_one_of_ours_or_of_a_short_list() {
 fn the_commands_that_need_no_network_work() {
     let folder = tempfile::tempdir().unwrap();
     let report = root().join("tests/data/reports/linux-defaults.json");
-    fs::copy(report, folder.path().join("report.json")).unwrap();
+    for name in ["report.json", "later.json"] {
+        fs::copy(&report, folder.path().join(name)).unwrap();
+    }
     let mut ran = vec![];
     for command in commands() {
         let Some(arguments) = ours(&command) else {
@@ -148,8 +169,8 @@ fn the_commands_that_need_no_network_work() {
         };
         let line = arguments.join(" ");
         let status = match arguments.first().map(String::as_str) {
-            Some("report") => 2,
-            Some("man" | "completions" | "devices") => 0,
+            Some("report") if line != "report schema" => 2,
+            Some("report" | "man" | "completions" | "devices") => 0,
             Some("demo") if line == "demo --list" => 0,
             _ => continue,
         };
@@ -159,7 +180,7 @@ fn the_commands_that_need_no_network_work() {
         assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{line}");
         ran.push(line);
     }
-    assert_eq!(ran.len(), 8, "{ran:?}");
+    assert_eq!(ran.len(), 14, "{ran:?}");
 }
 
 #[test]
@@ -208,31 +229,12 @@ fn the_report_of_the_readme_is_a_real_one() {
 
 #[test]
 fn files_that_are_named_exist() {
-    let readme = read("README.md");
-    let linked: Vec<&str> = readme
-        .split("](")
-        .skip(1)
-        .filter_map(|rest| rest.split(')').next())
-        .filter(|target| !target.starts_with("https://"))
-        .collect();
-    assert!(linked.len() > 3, "{linked:?}");
-    for target in linked {
-        if let Some(anchor) = target.strip_prefix('#') {
-            let heading = anchor.replace('-', " ");
-            let headings = readme.lines().filter_map(|line| line.split_once("# "));
-            assert!(
-                headings
-                    .into_iter()
-                    .any(|(_, text)| text.to_lowercase() == heading),
-                "{target}"
-            );
-        } else {
-            assert!(root().join(target).exists(), "{target}");
-        }
+    for page in PAGES {
+        links(page);
     }
     for command in commands() {
         for word in &command {
-            let inside = ["examples/", "systemd/", "tests/", "man/"];
+            let inside = ["examples/", "systemd/", "tests/", "man/", "schema/"];
             if inside.iter().any(|folder| word.starts_with(folder)) {
                 assert!(root().join(word).exists(), "{word}");
             }
@@ -240,49 +242,106 @@ fn files_that_are_named_exist() {
     }
 }
 
+/// Every link of a page that stays in the repository.
+fn links(page: &str) {
+    let text = read(page);
+    let linked: Vec<&str> = text
+        .split("](")
+        .skip(1)
+        .filter_map(|rest| rest.split(')').next())
+        .filter(|target| !target.starts_with("https://"))
+        .collect();
+    let folder = root().join(page);
+    for target in linked {
+        if let Some(anchor) = target.strip_prefix('#') {
+            let heading = anchor.replace('-', " ");
+            let headings = text.lines().filter_map(|line| line.split_once("# "));
+            assert!(
+                headings
+                    .into_iter()
+                    .any(|(_, text)| text.to_lowercase() == heading),
+                "{target}"
+            );
+        } else {
+            let path = folder.parent().unwrap().join(target);
+            assert!(path.exists(), "{page}: {target}");
+        }
+    }
+}
+
 #[test]
 fn every_finding_is_explained() {
     let readme = read("README.md");
+    let manual = read("man/iax2-natcheck.1");
+    let section = manual.split(".SH FINDINGS").nth(1).unwrap();
+    let section = section.split(".SH ").next().unwrap();
     for id in FindingId::ALL {
+        let item = format!("\\fB{}\\fR\n", id.as_str().replace('-', "\\-"));
+        let words = section
+            .split(&item)
+            .nth(1)
+            .unwrap_or_else(|| panic!("{id}"));
+        let words = words.split(".TP").next().unwrap();
+        assert!(words.contains("What to do:"), "{id}: {words}");
         assert!(readme.contains(&format!("| `{id}` |")), "{id}");
         assert!(read("CHANGELOG.md").contains(&format!("`{id}`")), "{id}");
     }
 }
 
-/// The unit, with the program that was built in place of the installed one.
-fn unit(folder: &Path) -> PathBuf {
-    let text = read("systemd/iax2-natcheck-serve.service");
-    let installed = "/usr/local/bin/iax2-natcheck";
-    assert!(text.contains(installed));
-    let built = cargo_bin!("iax2-natcheck").display().to_string();
-    let path = folder.join("iax2-natcheck-serve.service");
-    fs::write(&path, text.replace(installed, &built)).unwrap();
-    path
+/// The services, and how many environments each shows.
+const SERVICES: [(&str, usize); 2] = [("serve", 4), ("check", 3)];
+
+fn service(name: &str) -> String {
+    read(&format!("systemd/iax2-natcheck-{name}.service"))
 }
 
 #[test]
-fn the_unit_starts_what_is_there() {
-    let text = read("systemd/iax2-natcheck-serve.service");
-    let lists = text.lines().filter(|line| line.contains("Environment="));
-    let mut seen = 0;
-    for value in lists.flat_map(|line| line.split('"').skip(1).step_by(2)) {
-        let (_, arguments) = value.split_once('=').unwrap();
-        let line = format!("serve {}", arguments.replace("%d", "/run/credentials/x"));
-        is_known(&words(&line)).unwrap_or_else(|error| panic!("{line}: {error}"));
-        seen += 1;
+fn the_units_start_what_is_there() {
+    for (name, environments) in SERVICES {
+        let text = service(name);
+        let lists = text.lines().filter(|line| line.contains("Environment="));
+        let mut seen = 0;
+        for value in lists.flat_map(|line| line.split('"').skip(1).step_by(2)) {
+            let (variable, arguments) = value.split_once('=').unwrap();
+            if variable == "REPORT" {
+                continue;
+            }
+            let line = format!("{name} {}", arguments.replace("%d", "/run/credentials/x"));
+            is_known(&words(&line)).unwrap_or_else(|error| panic!("{line}: {error}"));
+            seen += 1;
+        }
+        assert_eq!(seen, environments);
     }
-    assert_eq!(seen, 4);
+    // What the service of the check does: the variables as it sets them, in a folder of ours.
+    let folder = tempfile::tempdir().unwrap();
+    let report = root().join("tests/data/reports/linux-defaults.json");
+    fs::create_dir(folder.path().join("iax2-natcheck-check")).unwrap();
+    let kept = folder.path().join("iax2-natcheck-check/report.json");
+    fs::copy(report, &kept).unwrap();
+    let text = service("check").replace("\\\n", " ");
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("ExecStart=iax2-natcheck report "))
+        .unwrap()
+        .replace("${REPORT}", &kept.display().to_string())
+        .replace("%t", &folder.path().display().to_string());
+    let output = run(&words(&format!("report {line}")), folder.path());
+    assert_eq!(output.status.code(), Some(2), "{line}: {output:?}");
+    for file in ["iax2-natcheck.prom", "report.html"] {
+        assert!(kept.with_file_name(file).exists(), "{file}");
+    }
 }
 
 #[test]
 #[ignore = "needs systemd-analyze"]
-fn systemd_takes_the_unit_and_calls_it_safe() {
+fn systemd_takes_the_units_and_calls_them_safe() {
     let folder = tempfile::tempdir().unwrap();
-    let unit = unit(folder.path());
-    let analyze = |arguments: &[&str]| {
+    let built = cargo_bin!("iax2-natcheck").display().to_string();
+    let start = format!("ExecStart={built} ");
+    let analyze = |arguments: &[&str], unit: &Path| {
         let output = Command::new("systemd-analyze")
             .args(arguments)
-            .arg(&unit)
+            .arg(unit)
             .output()
             .unwrap();
         let said = String::from_utf8_lossy(&output.stdout).into_owned()
@@ -290,9 +349,60 @@ fn systemd_takes_the_unit_and_calls_it_safe() {
         assert!(output.status.success(), "{arguments:?}: {said}");
         said
     };
-    assert_eq!(analyze(&["verify", "--man=no"]), "");
-    // Its scale goes from 0, safe, to 100.
-    analyze(&["security", "--offline=true", "--no-pager", "--threshold=15"]);
+    for (name, _) in SERVICES {
+        let text = service(name);
+        assert!(text.contains("ExecStart=iax2-natcheck "), "{name}");
+        let unit = folder.path().join(format!("iax2-natcheck-{name}.service"));
+        fs::write(&unit, text.replace("ExecStart=iax2-natcheck ", &start)).unwrap();
+        assert_eq!(analyze(&["verify", "--man=no"], &unit), "");
+        // Its scale goes from 0, safe, to 100.
+        analyze(
+            &["security", "--offline=true", "--no-pager", "--threshold=15"],
+            &unit,
+        );
+    }
+    let timer = folder.path().join("iax2-natcheck-check.timer");
+    fs::write(&timer, read("systemd/iax2-natcheck-check.timer")).unwrap();
+    assert_eq!(analyze(&["verify", "--man=no"], &timer), "");
+}
+
+/// The commands and metrics in the samples for monitoring.
+#[test]
+fn the_samples_for_monitoring_name_what_is_there() {
+    let telegraf: toml::Value = toml::from_str(&read("examples/telegraf.conf")).unwrap();
+    let command = telegraf["inputs"]["exec"][0]["commands"][0]
+        .as_str()
+        .unwrap();
+    let (program, arguments) = command.split_once(' ').unwrap();
+    assert_eq!(program, "/usr/bin/iax2-natcheck");
+    is_known(&words(arguments)).unwrap();
+
+    let icinga = read("examples/icinga2.conf");
+    let options = icinga
+        .split('"')
+        .filter(|word| word.starts_with("--"))
+        .collect::<Vec<_>>();
+    assert!(options.len() > 4, "{options:?}");
+    for option in options {
+        let value = if option == "--format" { "nagios" } else { "5m" };
+        is_known(&words(&format!("check host --user a {option} {value}")))
+            .or_else(|_| is_known(&words(&format!("check host {option} {value}"))))
+            .unwrap_or_else(|error| panic!("{option}: {error}"));
+    }
+
+    let report = root().join("tests/data/reports/critical.json");
+    let line = format!("report {} --format prometheus", report.display());
+    let metrics = String::from_utf8(run(&words(&line), root()).stdout).unwrap();
+    let rules = read("examples/prometheus-rules.yml");
+    let named = rules
+        .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+        .filter(|word| word.starts_with("iax2_natcheck_"));
+    let mut count = 0;
+    for metric in named {
+        assert!(metrics.contains(&format!("\n{metric}{{")), "{metric}");
+        count += 1;
+    }
+    assert!(count > 4);
 }
 
 #[test]

@@ -255,6 +255,15 @@ findings! {
          that translates nothing, and it goes on so for as long as the PBX retries.",
         "Add the leak guard beside the rules: iax2-natcheck snat shows it, with the unit that loads \
          it before them.";
+    /// A node is seen at another port than the one it announces.
+    AnnouncedPortChanged = "announced-port-changed",
+        "Only with --profile allstarlink. The NAT gives packets of this host another public port than \
+         they have here, and a node is known to the others by the port that it announces: who looks the \
+         caller up by address and port refuses the call, and call tokens fail. Critical where the node's \
+         own port was seen to change, else a warning.",
+        "Let the NAT keep the node's port: a port forward with the same port outside and inside, static \
+         port or no random for the node. For a second node behind one address give it another bindport \
+         and forward that one, not 4569 to another port.";
     /// The main question stays open.
     NotMeasured = "not-measured",
         "Unknown. The main question of the command stays open; the finding names the fact that is \

@@ -6,7 +6,7 @@ use crate::{
         calls::symptom::Symptom,
         filtering, hops, lifetime,
         nat_kind::{self, Behaviour},
-        registration, same_port, seconds,
+        node, registration, same_port, seconds,
     },
     probe::evidence::{Evidence, Inapplicable, RegistrationState},
 };
@@ -31,6 +31,7 @@ pub fn finding(evidence: &Evidence, context: &Context, found: &[Finding]) -> Opt
         Question::Hairpin => hairpin_open(evidence)?,
         Question::Calls => calls_open(evidence)?,
         Question::Flow => flow_open(evidence)?,
+        Question::Node => node::open(evidence)?,
     };
     if evidence.interrupted {
         because.insert(0, "the survey was stopped before its end".into());

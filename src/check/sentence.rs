@@ -8,7 +8,7 @@ use crate::{
         audio::{self, JudgedAudio},
         filtering, hops,
         lifetime::Reachable,
-        nat_kind, registration, seconds,
+        nat_kind, node, registration, seconds,
     },
     probe::{
         behaviour::Shape,
@@ -34,6 +34,7 @@ pub(super) fn summary(
 
 /// What a finding means for the owner of the PBX; `placed`: it is about calls that he places; `hops`: when
 /// the first of several boxes forgets him.
+#[allow(clippy::too_many_lines)] // a sentence for each finding
 pub(super) fn consequence(
     worst: &Finding,
     placed: bool,
@@ -138,6 +139,10 @@ pub(super) fn consequence(
             "Hosts that this PBX does not register with cannot call it.".into()
         }
         FindingId::MasqueradeOnStaticWan | FindingId::NoLeakGuard => RULES.into(),
+        FindingId::AnnouncedPortChanged => {
+            "Other nodes may refuse this one: the NAT shows it at another port than it announces."
+                .into()
+        }
         FindingId::ConntrackTableFull | FindingId::NotMeasured => format!("{}.", worst.title),
     }
 }
@@ -219,6 +224,7 @@ fn fine(evidence: &Evidence, context: &Context, reachable: Option<Reachable>) ->
         Question::Flow => {
             "The flow of this port is not tainted: it is answered as fresh ports are.".into()
         }
+        Question::Node => node::sentence(evidence),
     }
 }
 

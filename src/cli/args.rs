@@ -85,8 +85,12 @@ pub(crate) enum Command {
         after_help = "Example:\n  iax2-natcheck snat --wan ppp0 --static 198.51.100.7 > snat.sh"
     )]
     Snat(SnatArgs),
-    /// Render a saved JSON report again
-    #[command(after_help = "Example:\n  iax2-natcheck report yesterday.json --format nagios")]
+    /// Render a saved JSON report again, or compare two
+    #[command(
+        args_conflicts_with_subcommands = true,
+        subcommand_negates_reqs = true,
+        after_help = "Example:\n  iax2-natcheck report yesterday.json --html yesterday.html"
+    )]
     Report(ReportArgs),
     /// Show what is known of NAT devices: timers, what to change, and where
     #[command(after_help = "Example:\n  iax2-natcheck devices sonicwall tz")]
@@ -139,6 +143,19 @@ pub(crate) struct CheckArgs {
     /// provider)
     #[arg(long)]
     pub(crate) router: bool,
+    /// What stands here: a PBX that registers with a provider, or a node that others call
+    #[arg(long, value_enum, default_value = "pbx")]
+    pub(crate) profile: Profile,
+}
+
+/// What kind of station is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Profile {
+    /// Calls come by the way that its registration keeps open
+    Pbx,
+    /// A node of AllStarLink: nothing registers, others call port 4569 (--inbound), and know it by that
+    /// port; test calls are made as user radio
+    Allstarlink,
 }
 
 /// `demo`.
@@ -165,7 +182,26 @@ pub(crate) struct RegisterArgs {
 #[derive(Debug, Args)]
 pub(crate) struct ReportArgs {
     /// The report, as --json wrote it; `-` is stdin
-    pub(crate) file: PathBuf,
+    #[arg(required = true)]
+    pub(crate) file: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(crate) other: Option<ReportCommand>,
+}
+
+/// What else is done with reports.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ReportCommand {
+    /// Say what got better and what got worse between two reports
+    #[command(after_help = "Example:\n  iax2-natcheck report diff before.json after.json")]
+    Diff {
+        /// The report from before
+        before: PathBuf,
+        /// The report from after, whose status is the exit status
+        after: PathBuf,
+    },
+    /// Print the JSON Schema that every report follows
+    #[command(after_help = "Example:\n  iax2-natcheck report schema > report.schema.json")]
+    Schema,
 }
 
 /// `devices`.
@@ -195,6 +231,9 @@ pub(crate) struct Common {
     /// Write the report to this file instead of stdout
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
+    /// Write the report to this file as a page of HTML too
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
     /// Log to stderr: steps and frames; twice: every packet
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
@@ -228,8 +267,14 @@ pub(crate) enum Format {
     Text,
     /// For programs
     Json,
+    /// The same on one line, to be appended to a file of many reports
+    Jsonl,
+    /// A page that needs nothing else
+    Html,
     /// One line with performance data, for monitoring
     Nagios,
+    /// Metrics for the textfile collector of Prometheus' node exporter
+    Prometheus,
 }
 
 #[cfg(test)]

@@ -19,15 +19,17 @@ use iax2_natcheck::{
     probe::{
         calls::plan::{CallPlan, CallsConfig},
         evidence::{AsteriskEvidence, Evidence},
+        inbound::InboundPlan,
         survey::CALLS_SOCKET,
     },
-    proto::{media::directions::FarEnd, registration::reregister_after},
+    proto::{auth::Credentials, media::directions::FarEnd, registration::reregister_after},
     report::assemble::Looked,
     types::PeerAddr,
+    wire::iax2::PORT,
 };
 
 use crate::cli::{
-    args::{CheckArgs, Common, ProviderArgs},
+    args::{CheckArgs, Common, Profile, ProviderArgs},
     progress::Progress,
     runtime::block_on,
     survey::{self, Subject},
@@ -38,6 +40,9 @@ use crate::cli::{
 const ECHO_CALLS: u32 = 3;
 const ECHO_TALK: Duration = Duration::from_secs(3);
 
+/// Whom nodes of AllStarLink call each other as, without a secret.
+const RADIO: &str = "radio";
+
 /// Runs the whole survey, and reports.
 ///
 /// # Errors
@@ -46,6 +51,10 @@ const ECHO_TALK: Duration = Duration::from_secs(3);
 pub(crate) fn run(check: &CheckArgs, common: &Common, progress: &Progress) -> Result<u8> {
     let started_at = SystemTime::now();
     let args = &check.provider;
+    let is_node = check.profile == Profile::Allstarlink;
+    if is_node && args.asterisk {
+        bail!("a node of AllStarLink registers with nobody over IAX2; leave --asterisk out");
+    }
     block_on(async {
         let asterisk = if args.asterisk {
             Some(registry_entry(args).await?)
@@ -81,12 +90,22 @@ pub(crate) fn run(check: &CheckArgs, common: &Common, progress: &Progress) -> Re
         if let Some(sweep) = &mut config.sweep {
             sweep.unaided = survey::unaided(args, credentials.as_ref())?;
         }
+        if is_node {
+            // Nothing registers, so no interval is to be survived; what has to stand is the way in.
+            config.sweep = config.sweep.filter(|_| registers);
+            config.inbound = InboundPlan {
+                port: args.inbound.or(args.local_port).unwrap_or(PORT),
+                needed: true,
+            };
+        }
         config.callback.clone_from(&args.callback);
         config.calls = args.echo.as_ref().map(|number| {
             Box::new(CallsConfig {
                 number: number.clone(),
                 far_end: FarEnd::Echo,
-                credentials: credentials.clone(),
+                credentials: credentials
+                    .clone()
+                    .or_else(|| is_node.then(|| Credentials::named(RADIO))),
                 calls: ECHO_CALLS,
                 plan: CallPlan {
                     talk: ECHO_TALK,
@@ -102,7 +121,11 @@ pub(crate) fn run(check: &CheckArgs, common: &Common, progress: &Progress) -> Re
         let refresh = granted(&evidence);
         let subject = Subject {
             command: "check",
-            question: Question::Reachability,
+            question: if is_node {
+                Question::Node
+            } else {
+                Question::Reachability
+            },
             name: target.to_string(),
             provider,
             user: user.clone(),

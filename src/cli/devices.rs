@@ -18,7 +18,9 @@ pub(crate) fn run(args: &DevicesArgs, common: &Common) -> Result<u8> {
     let text = match common.format() {
         Format::Text => list.text(),
         Format::Json => list.json(),
-        Format::Nagios => bail!("devices measures nothing to monitor; use --format text or json"),
+        Format::Jsonl | Format::Html | Format::Nagios | Format::Prometheus => {
+            bail!("devices measures nothing to monitor or to draw; use --format text or json")
+        }
     };
     output::write(&text, common)?;
     Ok(0)

@@ -93,7 +93,11 @@ fn page() -> String {
     heading(&mut roff, "FILES");
     paragraphs(&mut roff, FILES);
     verbatim(&mut roff, users::EXAMPLE);
-    for (name, paragraphs) in [("ENVIRONMENT", ENVIRONMENT), ("PRIVILEGES", PRIVILEGES)] {
+    for (name, paragraphs) in [
+        ("ENVIRONMENT", ENVIRONMENT),
+        ("PRIVILEGES", PRIVILEGES),
+        ("SECURITY", SECURITY),
+    ] {
         heading(&mut roff, name);
         self::paragraphs(&mut roff, paragraphs);
     }
@@ -187,6 +191,14 @@ const EXAMPLES: &[(&str, &str)] = &[
         "Keep the report, and show it to a monitoring system later:",
     ),
     (
+        "iax2-natcheck report report.json --html report.html",
+        "The same as a page with pictures, for a browser or for paper:",
+    ),
+    (
+        "iax2-natcheck report diff before.json after.json",
+        "What a change at the router brought:",
+    ),
+    (
         "iax2-natcheck serve --bind 198.51.100.7 --alternate 198.51.100.8:4570 \\\n    \
          --users users.toml",
         "Be the reflector, with a second address for mapping tests:",
@@ -242,34 +254,56 @@ const PRIVILEGES: &[&str] = &[
      confirmed.",
 ];
 
+const SECURITY: &[&str] = &[
+    "A secret is read from a file, from stdin or from the environment, never from the command line, and is \
+     kept out of logs and reports. A password in clear is sent only with --allow-plaintext. IAX2 proves \
+     accounts by MD5 or by RSA with SHA-1 and encrypts with AES-128; these are the protocol's, and no \
+     protection against somebody on the path who has time.",
+    "A report holds addresses, the account's name and what the provider said; look at it before you \
+     publish it. A page of HTML shows texts of strangers as text, runs no script and loads nothing.",
+    "serve keeps nothing of an address, and sends it no more than single answers to single packets, until \
+     that address gives back a token that was sent to it; POKEs are answered 50 times a second at most. All \
+     its tables are bounded, and so is what one address may hold. Its token key is worth a password: who \
+     has it can make tokens.",
+    "What comes from the network or from a file is hostile until it is parsed: frames are read without \
+     allocation by a length from the wire. Vulnerabilities are reported as SECURITY.md says.",
+];
+
 /// The subcommands, each with its own arguments; those of the sections to come are left out.
 fn commands(roff: &mut Roff, parent: &Command, prefix: &str) {
     for command in parent.get_subcommands() {
         let name = format!("{prefix}{}", command.get_name());
-        if command.has_subcommands() {
+        let is_alone = !command.has_subcommands();
+        if is_alone || command.get_positionals().next().is_some() {
+            section(roff, command, &name);
+        }
+        if !is_alone {
             commands(roff, command, &format!("{name} "));
-            continue;
         }
-        let mut title = name;
-        for positional in command.get_positionals() {
-            let value = value_name(positional);
-            title.push(' ');
-            if positional.is_required_set() {
-                title.push_str(&value);
-            } else {
-                title.extend(["[", &value, "]"]);
-            }
-        }
-        roff.control("SS", [title.as_str()]);
-        let about = text(command.get_about());
-        roff.text([roman(filled(&format!("{about}.")))]);
-        options(
-            roff,
-            command
-                .get_arguments()
-                .filter(|arg| arg.get_help_heading().is_none() && !arg.is_global_set()),
-        );
     }
+}
+
+/// One command with its own arguments.
+fn section(roff: &mut Roff, command: &Command, name: &str) {
+    let mut title = name.to_owned();
+    for positional in command.get_positionals() {
+        let value = value_name(positional);
+        title.push(' ');
+        if positional.is_required_set() {
+            title.push_str(&value);
+        } else {
+            title.extend(["[", &value, "]"]);
+        }
+    }
+    roff.control("SS", [title.as_str()]);
+    let about = text(command.get_about());
+    roff.text([roman(filled(&format!("{about}.")))]);
+    options(
+        roff,
+        command
+            .get_arguments()
+            .filter(|arg| arg.get_help_heading().is_none() && !arg.is_global_set()),
+    );
 }
 
 /// Arguments with what they mean.

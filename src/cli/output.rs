@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use iax2_natcheck::report::{Report, json, nagios, text};
+use iax2_natcheck::report::{Report, html, json, nagios, prometheus, text};
 
 use crate::cli::{
     args::{Common, Format},
@@ -20,13 +20,19 @@ use crate::cli::{
 ///
 /// Where it cannot be written. A reader of stdout that went away is no error.
 pub(crate) fn report(report: &Report, common: &Common) -> Result<()> {
+    if let Some(path) = &common.html {
+        replace(path, html::render(report).as_bytes()).with_context(|| cannot(path, "--html"))?;
+    }
     let rendered = match common.format() {
         Format::Text => {
             let colours = common.output.is_none() && io::stdout().is_terminal() && !no_colour();
             text::render(report, colours)
         }
         Format::Json => json::render(report),
+        Format::Jsonl => json::line(report),
+        Format::Html => html::render(report),
         Format::Nagios => nagios::render(report),
+        Format::Prometheus => prometheus::render(report),
     };
     write(&rendered, common)
 }
@@ -38,14 +44,16 @@ pub(crate) fn report(report: &Report, common: &Common) -> Result<()> {
 /// Where it cannot be written. A reader of stdout that went away is no error.
 pub(crate) fn write(text: &str, common: &Common) -> Result<()> {
     match &common.output {
-        Some(path) => replace(path, text.as_bytes()).with_context(|| {
-            format!(
-                "{} cannot be written; give --output a file in a directory that you may write to",
-                path.display()
-            )
-        }),
+        Some(path) => replace(path, text.as_bytes()).with_context(|| cannot(path, "--output")),
         None => print(text),
     }
+}
+
+fn cannot(path: &Path, option: &str) -> String {
+    format!(
+        "{} cannot be written; give {option} a file in a directory that you may write to",
+        path.display()
+    )
 }
 
 /// Writes to stdout.

@@ -48,7 +48,7 @@ pub(crate) fn run(args: &SnatArgs, common: &Common) -> Result<u8> {
             let text = script::render(&plan, direction, &source.origin);
             return output::write(&text, common).map(|()| 0);
         }
-        Format::Json | Format::Nagios => {
+        Format::Json | Format::Jsonl | Format::Html | Format::Nagios | Format::Prometheus => {
             let rules = source.rules.as_ref();
             let findings = rules.map(|rules| router_rules::findings(rules, &router, args.port));
             let times = (started_at, SystemTime::now());

@@ -1,6 +1,6 @@
 //! The report as JSON, and back.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::report::model::{Report, SCHEMA_VERSION};
@@ -31,8 +31,23 @@ struct Versioned {
 /// Renders a report as JSON, indented, with a newline at its end.
 #[must_use]
 pub fn render(report: &Report) -> String {
+    pretty(report)
+}
+
+/// Renders a report as JSON on one line, for a file of many.
+#[must_use]
+pub fn line(report: &Report) -> String {
+    // The same holds here.
+    let mut text = serde_json::to_string(report).unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+/// Renders any other part of the contract as [`render`] does.
+#[must_use]
+pub fn pretty<T: Serialize>(value: &T) -> String {
     // Every map of the model has strings for keys, which is all that can fail here.
-    let mut text = serde_json::to_string_pretty(report).unwrap_or_default();
+    let mut text = serde_json::to_string_pretty(value).unwrap_or_default();
     text.push('\n');
     text
 }

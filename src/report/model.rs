@@ -10,10 +10,12 @@ mod taint;
 mod time;
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},
 };
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use number::Number;
@@ -28,9 +30,10 @@ pub const SCHEMA_VERSION: u32 = 1;
 pub type Unknown = BTreeMap<String, serde_json::Value>;
 
 /// One report.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Report {
-    /// [`SCHEMA_VERSION`].
+    /// The version of this contract.
+    #[schemars(extend("const" = SCHEMA_VERSION))]
     pub schema_version: u32,
     /// Who wrote it.
     pub tool: Tool,
@@ -69,7 +72,7 @@ pub struct Report {
 }
 
 /// The program that wrote a report.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Tool {
     /// `iax2-natcheck`.
     pub name: String,
@@ -78,7 +81,7 @@ pub struct Tool {
 }
 
 /// The host that a report was made on.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Host {
     /// The operating system: `Linux`.
     pub os: Option<String>,
@@ -89,7 +92,7 @@ pub struct Host {
 }
 
 /// The provider that a report is about.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Provider {
     /// As the user named it.
     pub name: String,
@@ -100,7 +103,7 @@ pub struct Provider {
 }
 
 /// The whole report in one word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// Nothing is wrong.
@@ -114,7 +117,7 @@ pub enum Verdict {
 }
 
 /// How much a finding weighs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
     /// A question stays open.
@@ -126,7 +129,7 @@ pub enum Severity {
 }
 
 /// One thing that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Finding {
     /// Its stable name.
     pub id: String,
@@ -143,7 +146,7 @@ pub struct Finding {
 }
 
 /// What was measured; a part that was not is absent.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Measurements {
     /// POKEs to the provider.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -205,7 +208,7 @@ pub struct Measurements {
 }
 
 /// POKEs and PONGs.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Reachability {
     /// POKEs sent.
     pub sent: u32,
@@ -224,7 +227,7 @@ pub struct Reachability {
 }
 
 /// The spread of a measure.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Spread {
     /// The least.
     pub min: Number,
@@ -235,7 +238,7 @@ pub struct Spread {
 }
 
 /// A registration.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Registration {
     /// `registered`, `rejected`, `token-refused`, `auth-unsupported` or `timeout`.
     pub state: String,
@@ -258,7 +261,7 @@ pub struct Registration {
 }
 
 /// What Asterisk says of its registration.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Asterisk {
     /// The account.
     pub user: String,
@@ -271,7 +274,7 @@ pub struct Asterisk {
 }
 
 /// Where the NAT mapped one socket.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Mapping {
     /// `none`, `endpoint-independent`, `address-dependent`, `address-and-port-dependent` or
     /// `unknown`.
@@ -304,7 +307,7 @@ pub struct Mapping {
 }
 
 /// What one peer saw of one socket.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Observation {
     /// The socket's own address.
     pub local: SocketAddr,
@@ -321,7 +324,7 @@ pub struct Observation {
 }
 
 /// Whom the NAT lets in to a socket that has sent to one endpoint alone.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Filtering {
     /// `none`, `endpoint-independent`, `address-dependent`, `address-and-port-dependent` or
     /// `unknown`.
@@ -344,7 +347,7 @@ pub struct Filtering {
 }
 
 /// What left compared with what arrived.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Payload {
     /// Somebody on the way rewrites the content; null: not known.
     pub rewritten: Option<bool>,
@@ -355,7 +358,7 @@ pub struct Payload {
 }
 
 /// POKEs of a stranger to the PBX's port at the public address.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Inbound {
     /// Where they went.
     pub address: SocketAddr,
@@ -367,7 +370,7 @@ pub struct Inbound {
 }
 
 /// The boxes on the way to the reflector.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Hops {
     /// Those that are proven to keep state, the nearest first.
     #[serde(default)]
@@ -384,7 +387,7 @@ pub struct Hops {
 }
 
 /// A box that keeps state.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct NatHop {
     /// How many hops away; 1 is the nearest.
     pub hop: u8,
@@ -399,7 +402,7 @@ pub struct NatHop {
 }
 
 /// How long idle mappings live.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Lifetime {
     /// How they were measured: `reflector`, `stun`, `drift`, `sibling`, `qualify` or `token`.
     pub method: Option<String>,
@@ -434,7 +437,7 @@ pub struct Lifetime {
 }
 
 /// Control probes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Controls {
     /// How many were sent.
     pub sent: u32,
@@ -443,7 +446,7 @@ pub struct Controls {
 }
 
 /// The edge between alive and gone.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Edge {
     /// The longest idle time after which a mapping was proven alive.
     pub alive_s: Option<Number>,
@@ -481,6 +484,20 @@ impl Gone {
     }
 }
 
+impl JsonSchema for Gone {
+    fn schema_name() -> Cow<'static, str> {
+        "Gone".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "After how many seconds it was gone; null: it outlived the longest time tried.",
+            "type": ["number", "null"],
+            "minimum": 0
+        })
+    }
+}
+
 impl Serialize for Gone {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.seconds().serialize(serializer)
@@ -494,7 +511,7 @@ impl<'de> Deserialize<'de> for Gone {
 }
 
 /// The share of the time in which calls can come in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Reachable {
     /// From 0 to 1.
     pub fraction: Option<Number>,
@@ -505,7 +522,7 @@ pub struct Reachable {
 }
 
 /// Packets from this host to its own public address.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Hairpin {
     /// One came back in; null: none could be sent.
     pub supported: Option<bool>,
@@ -518,7 +535,7 @@ pub struct Hairpin {
 }
 
 /// Which port mapping protocols the router speaks.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PortMapping {
     /// `UPnP` IGD.
     pub upnp: bool,
@@ -541,7 +558,7 @@ pub struct PortMapping {
 }
 
 /// One port mapping protocol that the router speaks.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Mapper {
     /// `upnp`, `nat_pmp` or `pcp`.
     pub name: String,
@@ -558,7 +575,7 @@ pub struct Mapper {
 }
 
 /// A box of the knowledge base.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Device {
     /// Who makes it.
     pub vendor: String,

@@ -1,8 +1,8 @@
 //! The report as text of 80 columns: the verdict in one sentence, the findings, the measurements.
 
-mod boxes;
+pub(super) mod boxes;
 mod calls;
-mod measured;
+pub(super) mod measured;
 mod taint;
 pub(super) mod wrap;
 

@@ -14,7 +14,7 @@ use crate::support::{
 };
 
 /// What a port forward on the router is.
-fn forward(port: u16, to: Ipv4Addr) -> String {
+pub(crate) fn forward(port: u16, to: Ipv4Addr) -> String {
     format!(
         "insert rule ip lab forward ct status dnat accept\n\
          table ip forwards {{ chain in {{ type nat hook prerouting priority dstnat; \

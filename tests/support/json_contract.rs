@@ -1,6 +1,7 @@
 //! The JSON report against its contract: every key, its type and its words.
 
 mod calls;
+mod schema;
 mod snat;
 mod taint;
 
@@ -425,6 +426,7 @@ pub fn validate(report: &Value) {
         Value::Object(object) => look("", object, &mut wrong),
         _ => wrong.push("the report is no object".to_owned()),
     }
+    schema::agree(report, &mut wrong);
     if wrong.is_empty() {
         agree(report, &mut wrong);
     }

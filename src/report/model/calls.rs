@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Number, Spread};
 
 /// Test calls to one extension.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Calls {
     /// The extension.
@@ -92,7 +93,7 @@ pub struct Calls {
 }
 
 /// A call to the registered account, late in the interval of registrations.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Callback {
     /// The extension that rings the account.
@@ -107,7 +108,7 @@ pub struct Callback {
 }
 
 /// One such call.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Attempt {
     /// How long the registration had been acknowledged.
@@ -119,7 +120,7 @@ pub struct Attempt {
 }
 
 /// An interval from 0 to 1.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Interval {
     /// Its lower end.
     pub low: Number,
@@ -128,7 +129,7 @@ pub struct Interval {
 }
 
 /// Packets of audio, of all calls together.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Media {
     /// Packets sent.
@@ -179,7 +180,7 @@ pub struct Media {
 }
 
 /// The delay of an echo.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Delay {
     /// The shortest.
     pub min: Number,
@@ -192,7 +193,7 @@ pub struct Delay {
 }
 
 /// Packets by what carried them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Carriers {
     /// Full VOICE frames.
@@ -204,7 +205,7 @@ pub struct Carriers {
 }
 
 /// An estimate by ITU-T G.107, in the direction that is worse.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Audio {
     /// The transmission rating R.
     pub r_factor: Number,
@@ -225,7 +226,7 @@ pub struct Audio {
 }
 
 /// A jitter buffer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct JitterBuffer {
     /// Its depth.
     pub depth_ms: u64,
@@ -238,7 +239,7 @@ pub struct JitterBuffer {
 }
 
 /// The far end's last receiver report of a call.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct FarEnd {
     /// It has counted; an Asterisk without jitter buffer reports zeros and has not.
@@ -260,7 +261,7 @@ pub struct FarEnd {
 }
 
 /// Digits of the calls together.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Dtmf {
     /// Sent in the first call.
@@ -270,7 +271,7 @@ pub struct Dtmf {
 }
 
 /// Bits a second on the wire, as IP packets, one way.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Wire {
     /// Of one plain call, measured.
@@ -291,7 +292,7 @@ pub struct Wire {
 }
 
 /// One call that failed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Failure {
     /// Which, from 1.
     pub call: usize,
@@ -309,7 +310,7 @@ pub struct Failure {
 }
 
 /// POKEs after a call fell silent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SilenceControl {
     /// From the socket of the call: sent.
     pub same_sent: u32,

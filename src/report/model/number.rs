@@ -1,7 +1,8 @@
 //! A measured number: three decimals, and no decimals where it is whole.
 
-use std::{fmt, time::Duration};
+use std::{borrow::Cow, fmt, time::Duration};
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize, Serializer};
 
 /// The largest whole number that a double holds exactly.
@@ -42,6 +43,20 @@ impl Number {
 impl From<f64> for Number {
     fn from(value: f64) -> Self {
         Self::new(value)
+    }
+}
+
+impl JsonSchema for Number {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Number".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "number"})
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::net::Ipv4Addr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The router that rules are proposed for.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Router {
     /// The interface to the provider.
     pub wan: String,
@@ -29,7 +30,7 @@ pub struct Router {
 }
 
 /// A rule that was not translated.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Refused {
     /// The rule, with its place.
     pub what: String,
@@ -38,7 +39,7 @@ pub struct Refused {
 }
 
 /// One change on a router.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RuleChange {
     /// What it is, in one line.
     pub title: String,

@@ -2,12 +2,13 @@
 
 use std::net::SocketAddr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Number;
 
 /// Flows that a NAT keeps wrong.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Taint {
     /// There is one.
     pub suspected: Option<bool>,
@@ -26,7 +27,7 @@ pub struct Taint {
 }
 
 /// One entry of the router's table.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TaintedEntry {
     /// `healthy`, `wrong-source-masquerade`, `null-binding`, `stale-source` or `wrong-uplink`.
     pub kind: String,
@@ -58,7 +59,7 @@ pub struct TaintedEntry {
 }
 
 /// From whom to whom.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Flow {
     /// The source.
     pub source: SocketAddr,
@@ -67,7 +68,7 @@ pub struct Flow {
 }
 
 /// Packets that left with a private source.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Leak {
     /// The interface they left by.
     pub interface: String,
@@ -80,7 +81,7 @@ pub struct Leak {
 }
 
 /// How long the router keeps entries of UDP.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Timers {
     /// Flows that are no stream yet.
     pub udp_s: Number,
@@ -89,7 +90,7 @@ pub struct Timers {
 }
 
 /// How full the router's table is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Table {
     /// Entries of all protocols.
     pub entries: u64,

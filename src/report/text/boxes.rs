@@ -96,7 +96,7 @@ fn nat_hop(nat: &NatHop) -> String {
     }
 }
 
-pub(super) fn edge(edge: &Edge) -> String {
+pub(in crate::report) fn edge(edge: &Edge) -> String {
     match (edge.alive_s, edge.dead_s) {
         (Some(alive), Gone::After(dead)) => format!("alive at {alive} s, gone at {dead} s"),
         (None, Gone::After(dead)) => format!("gone at {dead} s"),

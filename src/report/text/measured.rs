@@ -10,8 +10,19 @@ use crate::report::{
     text::{boxes, calls, taint, wrap},
 };
 
-/// What was measured, in the order of the report.
+/// What was measured, a line each, in the order of the report.
 pub(super) fn lines(measured: &Measurements) -> Vec<String> {
+    rows(measured)
+        .iter()
+        .flat_map(|(name, words)| {
+            wrap::paragraph(words, &format!("   {name:<14}"), &" ".repeat(17))
+        })
+        .collect()
+}
+
+/// A name and what was measured of it, in the order of the report; what belongs to the name above has
+/// none.
+pub(in crate::report) fn rows(measured: &Measurements) -> Vec<(&'static str, String)> {
     let mut rows: Vec<(&str, String)> = vec![];
     if let Some(reach) = &measured.reachability {
         rows.push(("provider", reachability(reach)));
@@ -91,11 +102,7 @@ pub(super) fn lines(measured: &Measurements) -> Vec<String> {
     if let Some(device) = &measured.device {
         rows.push(("device", boxes::device(device)));
     }
-    rows.iter()
-        .flat_map(|(name, words)| {
-            wrap::paragraph(words, &format!("   {name:<14}"), &" ".repeat(17))
-        })
-        .collect()
+    rows
 }
 
 fn reachability(reach: &Reachability) -> String {
@@ -166,7 +173,7 @@ fn tenths(seconds: Number) -> String {
 }
 
 /// To a tenth: what people read of a measured number.
-pub(super) fn tenth(number: Number) -> Number {
+pub(in crate::report) fn tenth(number: Number) -> Number {
     Number::new((number.get() * 10.0).round() / 10.0)
 }
 
@@ -412,7 +419,7 @@ fn hairpin(seen: Hairpin) -> String {
     }
 }
 
-fn share(reachable: &Reachable) -> String {
+pub(in crate::report) fn share(reachable: &Reachable) -> String {
     let mut words = vec![];
     if let Some(fraction) = reachable.fraction {
         words.push(format!(
