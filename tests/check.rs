@@ -19,6 +19,8 @@ mod hops;
 mod inbound;
 #[path = "check/nat.rs"]
 mod nat;
+#[path = "check/neighbours.rs"]
+mod neighbours;
 #[path = "check/others.rs"]
 mod others;
 #[path = "check/payload.rs"]
@@ -27,6 +29,8 @@ mod payload;
 mod pbx;
 #[path = "check/port_mapping.rs"]
 mod port_mapping;
+#[path = "check/refresh.rs"]
+mod refresh;
 #[path = "check/rows.rs"]
 mod rows;
 #[path = "support/support.rs"]

@@ -213,6 +213,8 @@ pub(crate) async fn config(args: &ProviderArgs, provider: PeerAddr) -> SurveyCon
         refresh: args.refresh.unwrap_or(Duration::from_secs(60)),
         assumed_refresh: args.refresh,
         hairpin: args.hairpin,
+        sibling: args.sibling.is_some(),
+        wait_for_refreshes: args.who_refreshes,
         sweep: Some(SweepPlan {
             longest: args.max_lifetime,
             budget: usize::try_from(args.sockets).unwrap_or(usize::MAX),

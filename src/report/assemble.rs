@@ -17,12 +17,13 @@ use crate::{
             MappingEvidence, PortMappingEvidence, ReachEvidence, RegistrationEvidence,
             RegistrationState, Removal, ShapeLifetime,
         },
+        refresh::{RefreshEvidence, Trigger},
     },
     report::model::{
         Asterisk, Controls, Device, Edge, Filtering, Finding, Gone, Hairpin, Hops, Host, Inbound,
-        Lifetime, Mapper, Mapping, Measurements, NatHop, Number, Observation, Payload, PortMapping,
-        Provider, Reachability, Reachable, Registration, Report, SCHEMA_VERSION, Severity, Spread,
-        Taint, Time, Tool, Unknown, Verdict,
+        Lifetime, LowTtl, Mapper, Mapping, Measurements, NatHop, Neighbours, Number, Observation,
+        Payload, PortMapping, Provider, Reachability, Reachable, RefreshedBy, Registration, Report,
+        SCHEMA_VERSION, Severity, Spread, Taint, Time, Tool, Unknown, Verdict,
     },
     types::{MappedAddr, PeerAddr},
 };
@@ -148,7 +149,7 @@ fn measurements(evidence: &Evidence, judgement: &Judgement, headers: u32) -> Mea
         lifetime: evidence
             .lifetime
             .as_ref()
-            .map(|seen| lifetime(seen, judgement)),
+            .map(|seen| lifetime(seen, evidence, judgement)),
         calls: evidence
             .calls
             .as_ref()
@@ -263,6 +264,17 @@ fn mapping(seen: &MappingEvidence, judgement: &Judgement) -> Mapping {
             .map(|one| if one { "paired" } else { "arbitrary" }.into()),
         stable_under_load: depth.and_then(|depth| depth.stays),
         unopened: depth.map(|depth| depth.unopened),
+        neighbours: judgement.neighbours.map(|seen| {
+            let (first_keeps_port, second_keeps_port) = seen.keep();
+            Neighbours {
+                port: seen.port,
+                first: seen.first.get(),
+                first_keeps_port,
+                first_stays: seen.first_stays,
+                second: seen.second.get(),
+                second_keeps_port,
+            }
+        }),
         observations: seen
             .observations
             .iter()
@@ -292,7 +304,7 @@ fn filtering(seen: &FilteringEvidence, judgement: &Judgement) -> Filtering {
     }
 }
 
-fn lifetime(seen: &LifetimeEvidence, judgement: &Judgement) -> Lifetime {
+fn lifetime(seen: &LifetimeEvidence, evidence: &Evidence, judgement: &Judgement) -> Lifetime {
     let edge = |wanted| {
         seen.shapes
             .iter()
@@ -306,6 +318,12 @@ fn lifetime(seen: &LifetimeEvidence, judgement: &Judgement) -> Lifetime {
         exchange: edge(Shape::Exchange),
         stream: edge(Shape::Stream),
         inbound_refreshes: seen.inbound_refreshes,
+        refreshed_by: evidence.refresh.as_ref().map(refreshed_by),
+        busy: evidence
+            .busy
+            .as_ref()
+            .map(self::edge)
+            .filter(|edge| edge.alive_s.is_some()),
         elapsed_s: Some(Number::seconds(seen.elapsed)),
         longest_s: Some(Number::seconds(seen.longest)),
         mappings: Some(seen.mappings),
@@ -314,6 +332,22 @@ fn lifetime(seen: &LifetimeEvidence, judgement: &Judgement) -> Lifetime {
             received: seen.controls.1,
         }),
         alike: judgement.alike.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn refreshed_by(seen: &RefreshEvidence) -> RefreshedBy {
+    let dying = seen.votes.iter().filter_map(|(trigger, _)| match trigger {
+        Trigger::Dying(ttl) => Some(LowTtl {
+            ttl: *ttl,
+            refreshes: seen.refreshes(*trigger),
+        }),
+        Trigger::Nothing | Trigger::Outbound | Trigger::Inval => None,
+    });
+    RefreshedBy {
+        outbound: seen.refreshes(Trigger::Outbound),
+        inval: seen.refreshes(Trigger::Inval),
+        low_ttl: dying.collect(),
+        ended_by_icmp_error: (seen.survived_errors > 0).then_some(false),
     }
 }
 

@@ -4,7 +4,9 @@
 //! null. Keys this version does not know survive reading and writing again.
 
 pub mod calls;
+mod neighbours;
 mod number;
+mod refresh;
 mod taint;
 mod time;
 
@@ -15,7 +17,9 @@ use std::{
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+pub use neighbours::Neighbours;
 pub use number::Number;
+pub use refresh::{LowTtl, RefreshedBy};
 pub use taint::{Flow, Leak, Table, Taint, TaintedEntry, Timers};
 pub use time::Time;
 
@@ -287,6 +291,9 @@ pub struct Mapping {
     /// Sockets whose mapping never opened although others did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unopened: Option<u32>,
+    /// Two hosts that send from one port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub neighbours: Option<Neighbours>,
     /// What was seen.
     #[serde(default)]
     pub observations: Vec<Observation>,
@@ -409,6 +416,12 @@ pub struct Lifetime {
     pub stream: Option<Edge>,
     /// Inbound packets alone keep a mapping open.
     pub inbound_refreshes: Option<bool>,
+    /// What else does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refreshed_by: Option<RefreshedBy>,
+    /// The age at which a mapping ends although packets of ours pass all the time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub busy: Option<Edge>,
     /// From the first packet to the last.
     pub elapsed_s: Option<Number>,
     /// The longest idle time tried.

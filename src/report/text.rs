@@ -3,6 +3,7 @@
 mod boxes;
 mod calls;
 mod measured;
+mod refresh;
 mod taint;
 pub(super) mod wrap;
 

@@ -4,7 +4,14 @@
 
 use std::{fs, process::Command, thread, time::Duration};
 
-use iax2_natcheck::lab::network::{Ports, Router, SourceNat};
+use iax2_natcheck::{
+    lab::{
+        kernel::Namespace,
+        network::{Ports, Router, SourceNat},
+    },
+    types::{CallNumber, Timestamp},
+    wire::iax2::frame::{Frame, FullFrame},
+};
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -106,7 +113,7 @@ fn a_firewall_of_ipv6_is_called_one() {
         &site.lab().routers()[0],
         site.lab().server(),
     );
-    let address = |namespace: &iax2_natcheck::lab::kernel::Namespace, interface, address: &str| {
+    let address = |namespace: &Namespace, interface, address: &str| {
         namespace
             .address(interface, address.parse().unwrap(), 64)
             .unwrap();
@@ -149,13 +156,8 @@ fn a_firewall_of_ipv6_is_called_one() {
     );
 }
 
-/// A table that is full takes no new flow; what is in it goes on.
-#[test]
-#[ignore = "needs root, network namespaces, ip, nft and conntrack"]
-fn a_table_without_room_is_silence_towards_new_flows_and_nothing_is_made_up() {
-    let site = Site::behind([LINUX]);
-    let router = &site.lab().routers()[0];
-    let _reflector = site.reflector();
+/// Fills the router's table with flows of others that nothing drops. The limit is read-only in a namespace.
+fn fill_table(router: &Namespace) {
     let file = "/proc/sys/net/netfilter/nf_conntrack_max";
     let most: usize = router
         .run(|| fs::read_to_string(file))
@@ -184,7 +186,54 @@ fn a_table_without_room_is_silence_towards_new_flows_and_nothing_is_made_up() {
         .unwrap()
         .unwrap();
     println!("{} of {most}", count.trim());
+}
+
+/// A table that is full takes no new flow: nothing is made up, and what it may be is said.
+#[test]
+#[ignore = "needs root, network namespaces, ip, nft and conntrack"]
+fn a_table_without_room_is_silence_towards_new_flows_and_nothing_is_made_up() {
+    let site = Site::behind([LINUX]);
+    let router = &site.lab().routers()[0];
+    let _reflector = site.reflector();
+    fill_table(router);
     let report = check(&site).report();
     assert_eq!(report["measurements"]["mapping"]["behaviour"], Value::Null);
     assert_eq!(findings(&report), ["provider-unreachable"]);
+    let advice = report["findings"][0]["do_this"].to_string();
+    assert!(
+        advice.contains("table of connections may be full"),
+        "{advice}"
+    );
+}
+
+/// What is in the table goes on, and the port of such a flow tells.
+#[test]
+#[ignore = "needs root, network namespaces, ip, nft and conntrack"]
+fn a_flow_that_goes_on_beside_a_table_without_room_tells_it() {
+    let site = Site::behind([LINUX]);
+    let router = &site.lab().routers()[0];
+    let _reflector = site.reflector();
+    // The PBX's flow, for longer than two seconds, so that the kernel does not drop it for others.
+    let client = site.lab().client();
+    let pbx = client.bind("192.168.1.10:4569".parse().unwrap()).unwrap();
+    pbx.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let poke = FullFrame::poke_from(CallNumber::from_bits(7), Timestamp::ZERO);
+    let poke = Frame::Full(poke).to_vec();
+    for _ in 0..4 {
+        pbx.send_to(&poke, (REFLECTOR, REFLECTOR_PORT)).unwrap();
+        pbx.recv(&mut [0; 512]).unwrap();
+        thread::sleep(Duration::from_secs(1));
+    }
+    drop(pbx);
+    fill_table(router);
+    let line = format!(
+        "check {REFLECTOR}:{REFLECTOR_PORT} --local-port 4569 --refresh 1s --max-lifetime 2s --json"
+    );
+    let report = tool::run(&mut tool::command(&line), &site.near()).report();
+    let found = findings(&report);
+    assert!(found.contains(&"conntrack-table-full"), "{report:#}");
+    assert!(!found.contains(&"provider-unreachable"), "{report:#}");
+    assert!(!found.contains(&"tainted-mapping"), "{report:#}");
+    let because = report["findings"].to_string();
+    assert!(because.contains("from a fresh port none"), "{because}");
 }

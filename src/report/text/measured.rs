@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 
 use crate::report::{
     model::{
-        Asterisk, Filtering, Hairpin, Lifetime, Mapping, Measurements, Number, Observation,
-        Reachability, Reachable, Registration,
+        Asterisk, Filtering, Hairpin, Lifetime, Mapping, Measurements, Neighbours, Number,
+        Observation, Reachability, Reachable, Registration,
     },
-    text::{boxes, calls, taint, wrap},
+    text::{boxes, calls, refresh, taint, wrap},
 };
 
 /// What was measured, in the order of the report.
@@ -31,6 +31,7 @@ pub(super) fn lines(measured: &Measurements) -> Vec<String> {
     if let Some(seen) = measured.mapping.as_ref().filter(|_| !only_calls) {
         rows.push(("mapping", mapping(seen)));
         rows.extend(ports(seen).map(|words| ("", words)));
+        rows.extend(seen.neighbours.as_ref().map(|seen| ("", neighbours(seen))));
         rows.extend(views(&seen.observations).into_iter().map(|view| ("", view)));
         rows.extend(
             seen.unanswered
@@ -259,6 +260,26 @@ fn ports(seen: &Mapping) -> Option<String> {
     Some(words.join(", "))
 }
 
+fn neighbours(seen: &Neighbours) -> String {
+    let keeps = |keeps: bool, at: SocketAddr| {
+        if keeps {
+            "keeps it".to_owned()
+        } else {
+            format!("is seen at {at}")
+        }
+    };
+    let moved = match seen.first_stays {
+        Some(false) => ", and the second moves the first",
+        Some(true) | None => "",
+    };
+    format!(
+        "of two hosts with port {}, the first {}, the second {}{moved}",
+        seen.port,
+        keeps(seen.first_keeps_port, seen.first),
+        keeps(seen.second_keeps_port, seen.second)
+    )
+}
+
 /// What the same peer saw of the same socket without a change.
 struct View<'a> {
     first: &'a Observation,
@@ -345,6 +366,12 @@ fn lifetime(seen: &Lifetime) -> Vec<(&'static str, String)> {
         Some(true) => rows.push(("", "inbound packets keep a mapping open".into())),
         Some(false) => rows.push(("", "inbound packets do not keep a mapping open".into())),
         None => {}
+    }
+    if let Some(refreshed) = &seen.refreshed_by {
+        rows.extend(refresh::lines(refreshed).map(|line| ("", line)));
+    }
+    if let Some(busy) = &seen.busy {
+        rows.push(("", refresh::busy(busy)));
     }
     let mut how = vec![];
     if let Some(method) = &seen.method {
