@@ -52,6 +52,19 @@ pub fn finding(evidence: &Evidence, context: &Context) -> Option<Finding> {
     } else {
         silence(sent, provider, others(evidence, provider))
     };
+    let (mut because, mut do_this) = (because, do_this);
+    if let Some((other, seen)) = &evidence.other_family
+        && let Some(reach) = seen.reach.as_ref().filter(|reach| reach.received > 0)
+    {
+        because.push(format!(
+            "{other}, of the same name, answered {} of {} POKEs",
+            reach.received, reach.sent
+        ));
+        do_this.insert(
+            0,
+            format!("use the address that answers, in the check and in iax.conf: {other}"),
+        );
+    }
     Some(Finding {
         id: FindingId::ProviderUnreachable,
         severity: Severity::Critical,

@@ -54,6 +54,8 @@ pub struct Evidence {
     pub calls: Option<CallsEvidence>,
     /// A call to the registered socket, late in the interval of registrations.
     pub callback: Option<CallbackEvidence>,
+    /// The provider's address of the other family, where its name has one, and what a short look at that found.
+    pub other_family: Option<(PeerAddr, Box<Self>)>,
     /// The survey was stopped before its end (by the user, or by the time limit).
     pub interrupted: bool,
 }

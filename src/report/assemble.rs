@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    check::{self, Judgement},
+    check::{self, Judgement, nat_kind::Behaviour},
     probe::{
         behaviour::Shape,
         evidence::{
@@ -22,8 +22,9 @@ use crate::{
     report::model::{
         Asterisk, Controls, Device, Edge, Filtering, Finding, Gone, Hairpin, Hops, Host, Inbound,
         Lifetime, LowTtl, Mapper, Mapping, Measurements, NatHop, Neighbours, Number, Observation,
-        Payload, PortMapping, Provider, Reachability, Reachable, RefreshedBy, Registration, Report,
-        SCHEMA_VERSION, Severity, Spread, Taint, Time, Tool, Unknown, Verdict,
+        OtherFamily, Payload, PortMapping, Provider, Reachability, Reachable, RefreshedBy,
+        Registration, Report, SCHEMA_VERSION, Severity, Spread, Taint, Time, Tool, Unknown,
+        Verdict,
     },
     types::{MappedAddr, PeerAddr},
 };
@@ -137,6 +138,7 @@ fn measurements(evidence: &Evidence, judgement: &Judgement, headers: u32) -> Mea
             .reflector
             .as_ref()
             .map(|reach| reachability(reach, reach.call_token_required)),
+        other_family: evidence.other_family.as_ref().map(other_family),
         registration: evidence
             .registration
             .as_ref()
@@ -332,6 +334,22 @@ fn lifetime(seen: &LifetimeEvidence, evidence: &Evidence, judgement: &Judgement)
             received: seen.controls.1,
         }),
         alike: judgement.alike.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn other_family((address, seen): &(PeerAddr, Box<Evidence>)) -> OtherFamily {
+    let nat = check::nat_kind::nat_kind(seen);
+    let filtering = check::filtering::filtering(seen);
+    let known = |behaviour: Behaviour| {
+        (behaviour != Behaviour::Unknown).then(|| behaviour.as_str().to_owned())
+    };
+    OtherFamily {
+        address: address.get(),
+        sent: seen.reach.as_ref().map_or(0, |reach| reach.sent),
+        received: seen.reach.as_ref().map_or(0, |reach| reach.received),
+        nat: nat.and_then(|nat| nat.translated),
+        behaviour: nat.and_then(|nat| known(nat.behaviour)),
+        filtering: filtering.and_then(known),
     }
 }
 

@@ -6,6 +6,7 @@
 pub mod calls;
 mod neighbours;
 mod number;
+mod other_family;
 mod refresh;
 mod taint;
 mod time;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use neighbours::Neighbours;
 pub use number::Number;
+pub use other_family::OtherFamily;
 pub use refresh::{LowTtl, RefreshedBy};
 pub use taint::{Flow, Leak, Table, Taint, TaintedEntry, Timers};
 pub use time::Time;
@@ -150,6 +152,9 @@ pub struct Measurements {
     /// The same to the reflector.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reflector: Option<Reachability>,
+    /// The provider's address of the other family.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other_family: Option<OtherFamily>,
     /// The live registration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub registration: Option<Registration>,

@@ -103,11 +103,8 @@ fn icmp_errors_of_the_router_are_told() {
     assert_eq!(icmp, "administratively prohibited");
 }
 
-/// IPv6 has no NAT here, and a firewall that keeps state.
-#[test]
-#[ignore = "needs root, network namespaces, ip and nft"]
-fn a_firewall_of_ipv6_is_called_one() {
-    let site = Site::behind([LINUX]);
+/// Gives the network of the site IPv6, with a firewall that keeps state and no NAT.
+fn add_ipv6(site: &Site) {
     let (client, router, server) = (
         site.lab().client(),
         &site.lab().routers()[0],
@@ -133,6 +130,68 @@ fn a_firewall_of_ipv6_is_called_one() {
     let rules = "table ip6 lab { chain forward { type filter hook forward priority filter; \
                  ct state established,related accept; iifname \"wan\" drop; }; }\n";
     router.nft(rules).unwrap();
+}
+
+/// A provider with both families: the one that is measured, and a short look at the other.
+#[test]
+#[ignore = "needs root, network and mount namespaces, ip and nft"]
+fn both_families_of_a_name_are_compared() {
+    let site = Site::behind([LINUX]);
+    add_ipv6(&site);
+    let folder = tempfile::tempdir().unwrap();
+    let hosts = folder.path().join("hosts");
+    let names = format!("{REFLECTOR} iax.example.net\n2001:db8:2::10 iax.example.net\n");
+    fs::write(&hosts, names).unwrap();
+    let check = |options: &str| {
+        let mut command = Command::new("unshare");
+        let inside = "mount --bind \"$1\" /etc/hosts && shift && exec \"$@\"";
+        command
+            .args(["--mount", "sh", "-c", inside, "sh"])
+            .arg(&hosts);
+        command.arg(env!("CARGO_BIN_EXE_iax2-natcheck"));
+        let line = format!("check iax.example.net:4570 --refresh 1s --max-lifetime 2s {options}");
+        command.args(line.split_whitespace());
+        tool::run(&mut command, &site.near())
+    };
+    let both = format!("--bind {REFLECTOR}:4570 --bind [2001:db8:2::10]:4570");
+    let server = tool::serve(&both, &site.far());
+    let report = check("--json").report();
+    let address = report["provider"]["address"].as_str().unwrap();
+    let is_v6 = address.starts_with('[');
+    let other = &report["measurements"]["other_family"];
+    assert_eq!(other["address"].as_str().unwrap().starts_with('['), !is_v6);
+    assert_eq!(other["sent"], other["received"], "{report:#}");
+    assert_eq!(other["nat"], json!(is_v6), "{report:#}");
+    assert_eq!(report["measurements"]["mapping"]["nat"], json!(!is_v6));
+    let text = check("").stdout;
+    assert!(
+        text.contains(if is_v6 { "over IPv4" } else { "over IPv6" }),
+        "{text}"
+    );
+    drop(server);
+
+    // The one that is measured is silent, and the other answers.
+    let line = if is_v6 {
+        format!("--bind {REFLECTOR}:4570")
+    } else {
+        "--bind [2001:db8:2::10]:4570".to_owned()
+    };
+    let _server = tool::serve(&line, &site.far());
+    let report = check("--json").report();
+    assert_eq!(findings(&report), ["provider-unreachable"], "{report:#}");
+    let advice = report["findings"][0]["do_this"][0].as_str().unwrap();
+    assert!(
+        advice.starts_with("use the address that answers"),
+        "{advice}"
+    );
+}
+
+/// IPv6 has no NAT here, and a firewall that keeps state.
+#[test]
+#[ignore = "needs root, network namespaces, ip and nft"]
+fn a_firewall_of_ipv6_is_called_one() {
+    let site = Site::behind([LINUX]);
+    add_ipv6(&site);
     let line = "--bind [2001:db8:2::10]:4570 --alternate [2001:db8:2::11]:4571";
     let _reflector = tool::serve(line, &site.far());
     let line = "check [2001:db8:2::10]:4570 --refresh 1s --max-lifetime 2s --json";

@@ -298,6 +298,13 @@ const KEYS: &[Key] = &[
     ("measurements.lifetime.stream", "alive_s", OrNull, Number),
     ("measurements.lifetime.stream", "dead_s", OrEither, Number),
     ("measurements.lifetime", "inbound_refreshes", OrNull, Flag),
+    ("measurements", "other_family", OrAbsent, Object),
+    ("measurements.other_family", "address", Required, Address),
+    ("measurements.other_family", "sent", Required, Count),
+    ("measurements.other_family", "received", Required, Count),
+    ("measurements.other_family", "nat", OrNull, Flag),
+    ("measurements.other_family", "behaviour", OrNull, DEPENDENCE),
+    ("measurements.other_family", "filtering", OrNull, DEPENDENCE),
     ("measurements.mapping", "neighbours", OrAbsent, Object),
     ("measurements.mapping.neighbours", "port", Required, Count),
     (

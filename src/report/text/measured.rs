@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use crate::report::{
     model::{
         Asterisk, Filtering, Hairpin, Lifetime, Mapping, Measurements, Neighbours, Number,
-        Observation, Reachability, Reachable, Registration,
+        Observation, OtherFamily, Reachability, Reachable, Registration,
     },
     text::{boxes, calls, refresh, taint, wrap},
 };
@@ -18,6 +18,9 @@ pub(super) fn lines(measured: &Measurements) -> Vec<String> {
     }
     if let Some(reach) = &measured.reflector {
         rows.push(("reflector", reachability(reach)));
+    }
+    if let Some(seen) = &measured.other_family {
+        rows.push(other_family(seen));
     }
     if let Some(seen) = &measured.registration {
         rows.push(("registration", registration(seen)));
@@ -97,6 +100,34 @@ pub(super) fn lines(measured: &Measurements) -> Vec<String> {
             wrap::paragraph(words, &format!("   {name:<14}"), &" ".repeat(17))
         })
         .collect()
+}
+
+fn other_family(seen: &OtherFamily) -> (&'static str, String) {
+    let name = match seen.address {
+        SocketAddr::V4(_) => "over IPv4",
+        SocketAddr::V6(_) => "over IPv6",
+    };
+    let mut words = vec![format!(
+        "{}: {} of {} POKEs answered",
+        seen.address, seen.received, seen.sent
+    )];
+    words.extend(match (seen.nat, seen.behaviour.as_deref()) {
+        (Some(false), _) => Some("no NAT".to_owned()),
+        (Some(true), Some(behaviour)) => Some(format!("NAT, {behaviour}")),
+        (Some(true), None) => Some("NAT".to_owned()),
+        (None, _) => None,
+    });
+    let keeper = if seen.nat == Some(false) {
+        "firewall"
+    } else {
+        "NAT"
+    };
+    words.extend(match seen.filtering.as_deref() {
+        Some("none" | "endpoint-independent") => Some("strangers come in".to_owned()),
+        Some(_) => Some(format!("a {keeper} lets in only who was sent to")),
+        None => None,
+    });
+    (name, words.join(", "))
 }
 
 fn reachability(reach: &Reachability) -> String {
