@@ -117,7 +117,7 @@ pub struct Lifetime {
     /// The answerer is known to answer the mapping it is told to.
     is_proven: bool,
     refused: Refusals,
-    /// The token was taken from a candidate's socket, too.
+    /// The token was taken: where one is refused all the same, that is for its address.
     is_accepted: bool,
     phase: Phase,
     passes: Passes,

@@ -139,7 +139,7 @@ fn a_router_that_tells_another_address_than_is_seen_stands_before_a_nat() {
     let (router, server) = (&site.lab().routers()[0], site.lab().server());
     let daemon = Miniupnpd::start(router, server, "enable_natpmp=yes\nenable_upnp=yes");
     // The next host translates what it gets, as a carrier does.
-    let carrier = "table ip carrier { chain in { type nat hook input priority srcnat; \
+    let carrier = "table ip carrier { chain in { type nat hook input priority 100; \
                    ip saddr 11.0.0.7 snat to 198.51.100.99; }; }\n";
     server.nft(carrier).unwrap();
     let _reflector = tool::serve(&format!("--bind {PROVIDER}"), &site.far());
