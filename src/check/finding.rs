@@ -219,7 +219,8 @@ findings! {
     /// The router's table is full.
     ConntrackTableFull = "conntrack-table-full",
         "Warning from 90 % on; critical where the table of connections is full, so that the router \
-         drops new flows.",
+         drops new flows. Seen from the LAN, a warning: no new flow passes and one that the router knows \
+         goes on, for which there may be other reasons, which the finding names.",
         "Raise net.netfilter.nf_conntrack_max, and look which host makes so many flows.";
     /// Several boxes in a row keep state.
     DoubleNat = "double-nat",
@@ -234,6 +235,12 @@ findings! {
          its answers was replaced: an application layer gateway is at work (RFC 4787 REQ-10). The \
          finding shows the octets.",
         "Switch application layer gateways off on the router (SIP ALG, helper, fixup); IAX2 needs none.";
+    /// A mapping ends however busy it is.
+    AbsoluteLifetime = "absolute-lifetime",
+        "Warning. The NAT ends a mapping at a certain age although packets pass all the time, so that no \
+         keepalive keeps it. The next packet of the PBX opens another, mostly with another public port.",
+        "Let packets follow each other within seconds (qualify), so that the gap is short; where the \
+         port changes, register more often than the age, or go round the NAT with a tunnel.";
     /// Strangers do not get in.
     PortForwardMissing = "port-forward-missing",
         "Critical, and only with --inbound PORT, which says that hosts call which the PBX does not \
