@@ -17,6 +17,7 @@ pub mod inbound;
 pub mod lifetime;
 pub mod nat_kind;
 pub mod open_question;
+pub mod passive;
 pub mod payload;
 pub mod peer;
 pub mod registration;

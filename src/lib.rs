@@ -12,7 +12,7 @@
 //!  5  report   config      what the user reads │ what the user writes
 //!  4  check                judgement: evidence → findings                                pure
 //!  3  net  os  lab         sockets and the one event loop │ facts of the host │ virtual networks
-//!  2  probe                experiments and the evidence they give                        pure
+//!  2  probe    trace       experiments │ what a capture shows of the dialogues in it       pure
 //!  1  proto                IAX2 machines of both ends, authentication, tokens            pure
 //!  0  wire  types          bytes ⇄ values: IAX2, STUN, link layers, captures             pure
 //! ```
@@ -89,5 +89,6 @@ pub mod os;
 pub mod probe;
 pub mod proto;
 pub mod report;
+pub mod trace;
 pub mod types;
 pub mod wire;

@@ -4,6 +4,7 @@
 //! what, where and why; a value that is merely unknown is kept and written back as it came.
 
 pub mod iax2;
+pub mod ip_packet;
 pub mod link;
 pub mod pcap;
 pub mod port_mapping;

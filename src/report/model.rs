@@ -5,6 +5,7 @@
 
 pub mod calls;
 mod number;
+pub mod seen;
 mod taint;
 mod time;
 
@@ -191,6 +192,27 @@ pub struct Measurements {
     /// The box in front of the PBX, where somebody says which it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<Device>,
+    /// The capture that was looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capture: Option<seen::Capture>,
+    /// Every attempt to register in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registrations: Option<Vec<seen::SeenRegistration>>,
+    /// The registrations by account and apparent address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bindings: Option<Vec<seen::Binding>>,
+    /// Every call in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calls_seen: Option<Vec<seen::SeenCall>>,
+    /// POKEs in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub qualify: Option<Vec<seen::SeenPokes>>,
+    /// What captures of both sides of a NAT tell of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub translations: Option<seen::Translated>,
+    /// The messages of the call that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ladder: Option<seen::Ladder>,
     /// The rest.
     #[serde(flatten)]
     pub unknown: Unknown,

@@ -3,6 +3,7 @@
 mod boxes;
 mod calls;
 mod measured;
+mod seen;
 mod taint;
 pub(super) mod wrap;
 
@@ -14,6 +15,8 @@ use crate::report::{
     headline,
     model::{Finding, Report, Severity, Verdict},
 };
+
+pub use seen::{call as call_line, registration as registration_line};
 
 /// Renders a report as text. Colours are ANSI escapes, and only there when asked for.
 #[must_use]
@@ -30,6 +33,10 @@ pub fn render(report: &Report, colours: bool) -> String {
         lines.push(String::new());
         lines.push(ink.paint(Style::new().bold(), "measured"));
         lines.extend(measured);
+    }
+    if let Some(ladder) = &report.measurements.ladder {
+        lines.push(String::new());
+        lines.extend(seen::ladder(ladder));
     }
     lines.push(String::new());
     lines.join("\n")

@@ -7,7 +7,7 @@ use crate::report::{
         Asterisk, Filtering, Hairpin, Lifetime, Mapping, Measurements, Number, Observation,
         Reachability, Reachable, Registration,
     },
-    text::{boxes, calls, taint, wrap},
+    text::{boxes, calls, seen, taint, wrap},
 };
 
 /// What was measured, in the order of the report.
@@ -91,6 +91,7 @@ pub(super) fn lines(measured: &Measurements) -> Vec<String> {
     if let Some(device) = &measured.device {
         rows.push(("device", boxes::device(device)));
     }
+    rows.extend(seen::rows(measured));
     rows.iter()
         .flat_map(|(name, words)| {
             wrap::paragraph(words, &format!("   {name:<14}"), &" ".repeat(17))
