@@ -7,7 +7,7 @@ use crate::{
     proto::cipher::CallKey,
     wire::iax2::{
         command::{Command, FrameType},
-        frame::Frame,
+        frame::{Frame, FullFrame},
         ie_value::Ie,
     },
 };
@@ -50,36 +50,59 @@ impl Secrecy {
     pub(super) fn open(&mut self, end: usize, datagram: &[u8]) -> Option<Vec<u8>> {
         let key = self.keys.as_ref()?.get(end)?;
         let plain = key.decrypt(datagram).ok()?;
+        if !self.proven {
+            self.prove(&plain)?;
+        }
         if let Ok(Frame::Full(full)) = Frame::decode(&plain) {
             if matches!(full.frame_type, FrameType::Unknown(_)) {
                 return None;
             }
-            if !self.proven {
-                // The answer to the challenge is the first frame that is encrypted.
-                let proof = full.ies().map(Ie::read).find_map(|element| match element {
-                    Ie::Md5Result(text) => Some(text.0 == self.proof.as_bytes()),
-                    _ => None,
-                });
-                self.proven = proof == Some(true);
-                if !self.proven {
-                    self.keys = None;
-                    return None;
-                }
-            }
             if full.command() == Some(Command::RtKey) {
-                let key = full.ies().map(Ie::read).find_map(|element| match element {
-                    Ie::Challenge(key) => key.try_into().ok().map(CallKey::new),
-                    _ => None,
-                });
-                if let (Some(key), Some(keys)) = (key, &mut self.keys)
-                    && let Some(own) = keys.get_mut(end)
-                {
-                    *own = key;
-                }
+                self.rotate(end, &full);
             }
         }
         self.opened += 1;
         Some(plain)
+    }
+
+    /// The answer to the challenge is the first frame that is encrypted: it proves the secret, or shows that it is
+    /// another call's.
+    fn prove(&mut self, plain: &[u8]) -> Option<()> {
+        let proof = match Frame::decode(plain) {
+            Ok(Frame::Full(full)) => full.ies().map(Ie::read).any(
+                |element| matches!(element, Ie::Md5Result(text) if text.0 == self.proof.as_bytes()),
+            ),
+            _ => false,
+        };
+        self.proven = proof;
+        if !proof {
+            self.keys = None;
+        }
+        proof.then_some(())
+    }
+
+    /// RTKEY: this end goes on with another key.
+    fn rotate(&mut self, end: usize, full: &FullFrame<'_>) {
+        let key = full.ies().map(Ie::read).find_map(|element| match element {
+            Ie::Challenge(key) => key.try_into().ok().map(CallKey::new),
+            _ => None,
+        });
+        if let (Some(key), Some(keys)) = (key, &mut self.keys)
+            && let Some(own) = keys.get_mut(end)
+        {
+            *own = key;
+        }
+    }
+
+    /// The clock of an encrypted mini frame.
+    pub(super) fn clock(&mut self, end: usize, datagram: &[u8]) -> Option<u16> {
+        if !self.proven {
+            return None;
+        }
+        match Frame::decode(&self.open(end, datagram)?) {
+            Ok(Frame::Mini(mini)) => Some(mini.timestamp),
+            _ => None,
+        }
     }
 }
 

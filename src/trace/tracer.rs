@@ -87,7 +87,7 @@ impl Tracer {
             Ok(Frame::Trunk(trunk)) => self.trunk(flow, end, &trunk, seen),
             Ok(Frame::Video(video)) => {
                 self.traced.counts.mini += 1;
-                self.audio_of(flow, end, video.source, None, seen.mark)
+                self.audio_of(flow, end, video.source, None, seen)
             }
             Ok(Frame::Meta(_)) => Belongs::Flow,
             Err(_) => self.broken(flow, end, seen),
@@ -216,7 +216,7 @@ impl Tracer {
         self.traced.counts.mini += 1;
         let octets = mini.payload.len() + seen.missing;
         let audio = Some((Carrier::Mini, Clock::Low(mini.timestamp), octets));
-        self.audio_of(flow, end, mini.source, audio, seen.mark)
+        self.audio_of(flow, end, mini.source, audio, seen)
     }
 
     fn trunk(&mut self, flow: u32, end: usize, trunk: &MetaTrunk<'_>, seen: &Seen<'_>) -> Belongs {
@@ -229,7 +229,7 @@ impl Tracer {
         for entry in trunk.entries() {
             let clock = entry.timestamp.map_or(Clock::None, Clock::Low);
             let audio = Some((Carrier::Trunk, clock, entry.payload.len()));
-            self.audio_of(flow, end, entry.source, audio, seen.mark);
+            self.audio_of(flow, end, entry.source, audio, seen);
         }
         Belongs::Flow
     }
@@ -241,8 +241,9 @@ impl Tracer {
         end: usize,
         number: CallNumber,
         audio: Option<(Carrier, Clock, usize)>,
-        mark: Mark,
+        seen: &Seen<'_>,
     ) -> Belongs {
+        let mark = seen.mark;
         self.heard(flow, end, mark);
         let slot = self.dialogues.find(Key::new(flow, end, number));
         let Some(Live::Call(live)) = slot.and_then(|slot| self.dialogues.get(slot)) else {
@@ -251,8 +252,13 @@ impl Tracer {
         };
         let side = side_of(live.call.caller, end);
         if let Some((carrier, clock, octets)) = audio {
-            let sealed = live.call.secret != Secret::Plain && carrier == Carrier::Mini;
-            let clock = if sealed { Clock::None } else { clock };
+            // Behind the number of an encrypted mini frame nothing is what it seems.
+            let clock = match &mut live.secrecy {
+                Some(secrecy) if carrier == Carrier::Mini => secrecy
+                    .clock(side.index(), seen.payload)
+                    .map_or(Clock::None, Clock::Low),
+                _ => clock,
+            };
             live.audio(side, carrier, clock, octets, mark);
         }
         Belongs::Call(live.call.id)
@@ -528,6 +534,10 @@ impl Tracer {
             }
             Some(Live::Call(live)) => {
                 let call = live.close(now);
+                // Frames with both numbers and no answer from anybody are those of no call.
+                if call.began_before && call.last.iter().any(Option::is_none) {
+                    return;
+                }
                 self.note_reached(&call);
                 if self.traced.calls.len() < limits.calls {
                     self.traced.calls.push(call);

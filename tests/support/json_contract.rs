@@ -1,6 +1,7 @@
 //! The JSON report against its contract: every key, its type and its words.
 
 mod calls;
+mod seen;
 mod taint;
 
 use std::{
@@ -430,7 +431,8 @@ pub fn validate(report: &Value) {
 }
 
 fn keys() -> impl Iterator<Item = Key> {
-    KEYS.iter().chain(taint::KEYS).copied().chain(calls::keys())
+    let parts = taint::KEYS.iter().chain(seen::KEYS);
+    KEYS.iter().chain(parts).copied().chain(calls::keys())
 }
 
 fn look(path: &str, object: &Map<String, Value>, wrong: &mut Vec<String>) {

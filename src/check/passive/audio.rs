@@ -1,5 +1,10 @@
 //! Can both sides hear each other, as far as the place of the capture tells?
 
+#![allow(
+    clippy::similar_names,
+    reason = "caller and callee are the words of the field"
+)]
+
 use std::time::Duration;
 
 use super::NAMED;
@@ -7,7 +12,7 @@ use crate::{
     check::{Finding, FindingId, Severity, calls::pattern::wilson, seconds},
     proto::media::emodel::{self, Codec, Inputs},
     trace::{
-        call::{Call, Secret, Side},
+        call::{Call, Side},
         media::Media,
         traced::Traced,
     },
@@ -37,7 +42,7 @@ pub(super) fn findings(traced: &Traced) -> Vec<Finding> {
 const SIDES: [Side; 2] = [Side::Caller, Side::Callee];
 
 fn one_way(traced: &Traced) -> Option<Finding> {
-    let dead: Vec<(&Call, Option<Side>)> = traced
+    let dead: Vec<(&Call, Side)> = traced
         .calls
         .iter()
         .filter_map(|call| Some((call, silent_side(call)?)))
@@ -65,13 +70,10 @@ fn one_way(traced: &Traced) -> Option<Finding> {
     Some(Finding {
         id: FindingId::OneWayAudio,
         severity: Severity::Critical,
-        title: match side {
-            None => format!("No audio passes in call {}, either way", call.id),
-            Some(side) => format!(
-                "No audio of the {} passes here, and that of the other side does",
-                name(side)
-            ),
-        },
+        title: format!(
+            "No audio of the {} passes here, and that of the other side does",
+            name(side)
+        ),
         because,
         do_this: vec![
             "capture nearer to the silent end: that tells whether it sends nothing (codec, an extension \
@@ -95,8 +97,8 @@ fn talk(call: &Call) -> Duration {
     end.since(&begin)
 }
 
-/// Which side is silent though it was there: `Some(None)` for both.
-fn silent_side(call: &Call) -> Option<Option<Side>> {
+/// Which side is silent though it was there. Where neither is heard, nobody may have had anything to say.
+fn silent_side(call: &Call) -> Option<Side> {
     let up = call.answered.is_some() || (call.began_before && call.media.iter().any(is_long));
     let there = SIDES.iter().all(|side| {
         let heard = call.last[side.index()];
@@ -108,9 +110,8 @@ fn silent_side(call: &Call) -> Option<Option<Side>> {
     }
     let [caller, callee] = call.media.map(|media| media.packets());
     match (caller, callee) {
-        (0, 0) if call.secret == Secret::Plain && !call.began_before => Some(None),
-        (0, heard) if heard >= HEARD => Some(Some(Side::Caller)),
-        (heard, 0) if heard >= HEARD => Some(Some(Side::Callee)),
+        (0, heard) if heard >= HEARD => Some(Side::Caller),
+        (heard, 0) if heard >= HEARD => Some(Side::Callee),
         _ => None,
     }
 }

@@ -1,5 +1,10 @@
 //! What the calls of a capture mean: how each ended, and whether those that failed did so by chance or by rule.
 
+#![allow(
+    clippy::similar_names,
+    reason = "caller and callee are the words of the field"
+)]
+
 use std::collections::BTreeMap;
 
 use super::{NAMED, counted};

@@ -40,7 +40,7 @@ pub(super) fn findings(traced: &Traced) -> Vec<Finding> {
     let mut findings = Vec::new();
     for ((registrar, user), attempts) in series(traced) {
         findings.extend(last_state(traced, registrar, user, &attempts));
-        findings.extend(outages(user, &attempts));
+        findings.extend(outages(traced, user, &attempts));
         findings.extend(hammering(traced, user, &attempts));
     }
     findings.extend(traced.flows.iter().filter_map(unanswered_pokes));
@@ -172,7 +172,7 @@ fn unreachable(traced: &Traced, last: &Attempt) -> Option<Finding> {
 }
 
 /// Times in which an account was not answered, and later was again.
-fn outages(user: &str, attempts: &[&Attempt]) -> Option<Finding> {
+fn outages(traced: &Traced, user: &str, attempts: &[&Attempt]) -> Option<Finding> {
     let mut because = Vec::new();
     let mut begin: Option<&Attempt> = None;
     let mut requests = 0;
@@ -203,6 +203,22 @@ fn outages(user: &str, attempts: &[&Attempt]) -> Option<Finding> {
     }
     if because.is_empty() {
         return None;
+    }
+    let of = |flow: &&Flow| {
+        attempts.iter().any(|attempt| {
+            flow.ends.contains(&attempt.client) && flow.ends.contains(&attempt.registrar)
+        })
+    };
+    for icmp in traced
+        .flows
+        .iter()
+        .filter(of)
+        .flat_map(|flow| flow.icmp.iter().flatten())
+    {
+        because.push(format!(
+            "{} reports by ICMP, type {} code {}, {} times from {} to {}",
+            icmp.from, icmp.kind.0, icmp.kind.1, icmp.count, icmp.first, icmp.last
+        ));
     }
     Some(Finding {
         id: FindingId::RegistrationTimeout,

@@ -1,5 +1,10 @@
 //! What a capture shows becomes a report.
 
+#![allow(
+    clippy::similar_names,
+    reason = "caller and callee are the words of the field"
+)]
+
 use std::{collections::BTreeMap, net::SocketAddr, time::SystemTime};
 
 use crate::{
