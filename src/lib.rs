@@ -27,6 +27,8 @@
 //!   its own NAT, or simulated in process;
 //! * the survey ends in [`probe::evidence::Evidence`], facts alone, where "not known" is `None`;
 //! * [`check::judge`] makes findings of it, each with the facts it rests on and what to do;
+//! * from captures, or from the wire, [`trace::tracer::Tracer`] rebuilds the dialogues of others, and
+//!   [`check::passive`] judges those;
 //! * on a router, [`check::taint`] judges the entries of the kernel's own table that
 //!   [`os::conntrack`] reads, by what [`os::route`] and the NAT rules say;
 //! * [`report`] turns both into a contract of its own, the JSON report, and renders that.

@@ -14,6 +14,7 @@ mod looked;
 mod nat;
 #[path = "analyze/recorded.rs"]
 mod recorded;
+#[allow(dead_code, reason = "the tests of taint use the rest of it")]
 #[path = "taint/street.rs"]
 mod street;
 #[path = "support/support.rs"]

@@ -22,16 +22,16 @@ const GZIP: [u8; 2] = [0x1f, 0x8b];
 #[derive(Debug, thiserror::Error)]
 pub enum CaptureFileError {
     /// The file cannot be opened or read.
-    #[error("{} cannot be read ({source}); name a capture file that you may read", path.display())]
+    #[error("{} cannot be read ({why}); name a capture file that you may read", path.display())]
     Read {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        why: io::Error,
     },
     /// The file is no capture.
     #[error(
-        "{} is no capture: {source}; give a file that tcpdump -w or dumpcap wrote (pcap or pcapng, gzip or \
+        "{} is no capture: {why}; give a file that tcpdump -w or dumpcap wrote (pcap or pcapng, gzip or \
          not)",
         path.display()
     )]
@@ -39,7 +39,7 @@ pub enum CaptureFileError {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: CaptureError,
+        why: CaptureError,
     },
 }
 
@@ -71,9 +71,9 @@ impl CaptureFile {
     ///
     /// Where it cannot be read, or is no capture.
     pub fn open(path: &Path) -> Result<Self, CaptureFileError> {
-        let unreadable = |source| CaptureFileError::Read {
+        let unreadable = |why| CaptureFileError::Read {
             path: path.to_owned(),
-            source,
+            why,
         };
         let mut file: Box<dyn Read> = if path == Path::new("-") {
             Box::new(io::stdin())
@@ -114,18 +114,17 @@ impl CaptureFile {
     fn begin(&mut self) -> Result<(), CaptureFileError> {
         loop {
             let octets = self.buffer.get(self.begin..self.end).unwrap_or_default();
-            let format = |source| CaptureFileError::Format {
+            let format = |why| CaptureFileError::Format {
                 path: self.path.clone(),
-                source,
+                why,
             };
             match self.decoder.step(octets).map_err(format)? {
                 Step::Skip(length) => return self.skip(length),
-                Step::Need(needed) if self.over => {
-                    let _ = needed;
-                    let error = self.decoder.cut(octets);
+                Step::Need(_) if self.over => {
+                    let why = self.decoder.cut(octets);
                     return Err(CaptureFileError::Format {
                         path: self.path.clone(),
-                        source: error,
+                        why,
                     });
                 }
                 Step::Need(needed) => self.fill(needed)?,
@@ -255,10 +254,10 @@ impl CaptureFile {
                     self.damaged = Some(format!("the packed file is damaged ({error})"));
                     self.over = true;
                 }
-                Err(source) => {
+                Err(why) => {
                     return Err(CaptureFileError::Read {
                         path: self.path.clone(),
-                        source,
+                        why,
                     });
                 }
             }

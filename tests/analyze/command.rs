@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // the helpers of tests are no tests to the lint
 
-use std::{fs, path::PathBuf};
+use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use serde_json::Value;
 
@@ -35,7 +35,9 @@ fn every_capture_gives_a_report_that_keeps_the_contract() {
         let text = analyze(&name, "").stdout;
         assert!(text.contains("datagrams of IAX2"), "{name}: {text}");
         for line in text.lines() {
-            assert!(line.chars().count() <= 80, "{name}: {line}");
+            // A word that is wider than a line stands alone: the path of the file.
+            let fits = line.chars().count() <= 80 || line.ends_with(".pcap:");
+            assert!(fits, "{name}: {line}");
         }
     }
 }
@@ -161,7 +163,10 @@ fn a_capture_without_people_means_the_same() {
         let before = analyze(&name, "--json").report();
         let line = format!("analyze {} --json", target.display());
         let after = tool::run(&mut tool::command(&line), &plain).report();
-        assert_eq!(findings(&before), findings(&after), "{name}");
+        let ids = |report: &Value| -> BTreeSet<String> {
+            findings(report).into_iter().map(str::to_owned).collect()
+        };
+        assert_eq!(ids(&before), ids(&after), "{name}");
         for key in ["registrations", "calls_seen"] {
             let states = |report: &Value| -> Vec<(Value, Value, Value)> {
                 let all = report["measurements"][key].as_array().unwrap();
@@ -206,7 +211,7 @@ fn mistakes_are_one_sentence() {
     run("analyze Cargo.toml").assert_complaint(&["Cargo.toml is no capture", "tcpdump -w"]);
     run("analyze").assert_complaint(&["see iax2-natcheck analyze --help"]);
     run("analyze --interface none9 --duration 1s").assert_complaint(&["none9"]);
-    run("analyze a.pcap --duration 1s").assert_complaint(&["--interface"]);
+    run("analyze a.pcap --duration 1s").assert_complaint(&["--duration"]);
     run("analyze a.pcap --port 0").assert_complaint(&["--port"]);
     let own = path("ast16/register-alice");
     let line = format!("analyze {0} --anonymize {0}", own.display());

@@ -116,20 +116,29 @@ fn each_packet_is_matched_with_its_translation() {
     let report = analyzed(&files);
     let nat = &report["measurements"]["translations"];
     assert_eq!(ids(&report), BTreeSet::new(), "{report:#}");
-    let seen = report["measurements"]["capture"]["datagrams"]
-        .as_u64()
-        .unwrap();
-    assert_eq!(nat["matched"].as_u64(), Some(seen), "{nat:#}");
-    assert_eq!(
-        (&nat["dropped_outward"], &nat["dropped_inward"]),
-        (&0.into(), &0.into())
-    );
-    let mapping = &nat["mappings"][0];
-    assert_eq!(mapping["inner"], "192.168.1.10:4569", "{nat:#}");
+    // The call has port 4569; other sockets look how far the provider is, with packets that die on the way.
+    let mappings = nat["mappings"].as_array().unwrap();
+    let of_call: Vec<&Value> = mappings
+        .iter()
+        .filter(|it| it["inner"] == "192.168.1.10:4569")
+        .collect();
+    let [mapping] = of_call.as_slice() else {
+        panic!("{nat:#}");
+    };
     let outer = mapping["outer"].as_str().unwrap();
     assert!(
         outer.starts_with("198.51.100.7:") && !outer.ends_with(":4569"),
         "{nat:#}"
+    );
+    let dropped = nat["dropped"].to_string();
+    assert!(
+        !dropped.contains("192.168.1.10:4569 ") && !dropped.contains(outer),
+        "{dropped}"
+    );
+    let passed = mapping["sent"].as_u64().unwrap() + mapping["received"].as_u64().unwrap();
+    assert!(
+        passed > 200 && mapping["received"] == mapping["answers"],
+        "{mapping:#}"
     );
 
     let line = format!(
@@ -138,8 +147,13 @@ fn each_packet_is_matched_with_its_translation() {
         files[1].display()
     );
     let lines = tool::run(&mut tool::command(&line), &plain).stdout;
-    assert_eq!(lines.lines().count() as u64, seen, "{lines}");
-    assert!(lines.lines().all(|line| line.contains(outer)), "{lines}");
+    let of_call = lines
+        .lines()
+        .filter(|line| line.contains("192.168.1.10:4569 is "));
+    let (right, all) = of_call.fold((0, 0), |(right, all), line| {
+        (right + u64::from(line.contains(outer)), all + 1)
+    });
+    assert_eq!((right, all), (passed, passed), "{lines}");
 }
 
 #[test]
@@ -154,19 +168,25 @@ fn what_the_router_drops_is_counted_on_its_way() {
     router
         .nft("table ip fault {\nchain forward {\ntype filter hook forward priority -10\niifname \"lan\" @th,144,16 0x0605 drop\n}\n}\n")
         .unwrap();
-    let line = format!("call {PROVIDER} 600 --user alice --duration 1s --expect echo");
+    let line =
+        format!("call {PROVIDER} 600 --user alice --duration 1s --expect echo --local-port 4569");
     tool::run(&mut tool::with_secret(&line, SECRET), &site.near());
     let report = analyzed(&captures.map(Capturing::end));
     let nat = &report["measurements"]["translations"];
-    assert!(nat["dropped_outward"].as_u64().unwrap() >= 1, "{nat:#}");
-    assert_eq!(nat["dropped_inward"], 0, "{nat:#}");
-    assert!(
-        nat["dropped"][0]
-            .as_str()
-            .unwrap()
-            .starts_with("inside frame "),
-        "{nat:#}"
-    );
+    let dropped: Vec<&str> = nat["dropped"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
+    let out = dropped
+        .iter()
+        .filter(|it| it.starts_with("inside frame ") && it.contains(" 192.168.1.10:4569 →"));
+    assert!(out.count() >= 1, "{nat:#}");
+    let inward = dropped
+        .iter()
+        .filter(|it| it.ends_with("→ 198.51.100.7:4569"));
+    assert_eq!(inward.count(), 0, "{nat:#}");
 }
 
 /// Plays a fault in front of captures of the PBX's side and of the router's ways out; the report on them.
@@ -237,7 +257,18 @@ fn an_address_that_changed_is_a_stale_source() {
         retrying.packets(1);
         nat_rules(street, &format!("snat to {NEW_WAN}"));
         street.wan_up(NEW_WAN);
-        assert_eq!(retrying.packets(16), 0);
+        assert_eq!(retrying.packets(14), 0);
+        // A fresh port of the same host is answered, with the new address.
+        let fresh = street
+            .pbx
+            .bind("192.168.1.10:4570".parse().unwrap())
+            .unwrap();
+        for number in 1_000_000_u32..1_000_005 {
+            fresh
+                .send_to(&number.to_be_bytes(), "203.0.113.1:4569")
+                .unwrap();
+            retrying.packets(1);
+        }
     });
     assert_eq!(ids(&report), BTreeSet::from(["stale-source"]), "{report:#}");
 }
@@ -289,7 +320,7 @@ fn an_inval_is_found_alike() {
 #[test]
 #[ignore = "needs root, ip, nft and tcpdump"]
 fn calls_that_all_end_by_inval_are_found_alike() {
-    assert_alike("--fault inval", "--duration 2s --calls 4 --gap 100ms");
+    assert_alike("--fault inval", "--duration 2s --calls 4");
 }
 
 #[test]

@@ -99,6 +99,7 @@ const KEYS: &[Key] = &[
             "nat lifetime",
             "nat hairpin",
             "taint",
+            "analyze",
         ]),
     ),
     ("", "started_at", Required, Time),
@@ -107,7 +108,7 @@ const KEYS: &[Key] = &[
     ("host", "os", Required, Text),
     ("host", "kernel", Required, Text),
     ("host", "local_address", OrNull, Address),
-    // `taint` asks nobody.
+    // `taint` and `analyze` ask nobody.
     ("", "provider", OrAbsent, Object),
     ("provider", "name", Required, Text),
     ("provider", "address", Required, Address),

@@ -1,7 +1,7 @@
 //! What two captures, of both sides of a NAT, tell of it: sources that are wrong, ports that change, content that is
 //! rewritten.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
 use super::NAMED;
 use crate::{
@@ -39,7 +39,7 @@ fn tainted(pairing: &Pairing, translation: &Translation) -> Option<Finding> {
         None => true,
         // The last packets have to have gone unanswered for a while.
         Some(answered) => {
-            translation.last.since(answered) > std::time::Duration::from_secs(5)
+            translation.last.since(answered) > Duration::from_secs(5)
                 && other_is_answered(pairing, translation)
         }
     };
@@ -104,13 +104,18 @@ fn tainted(pairing: &Pairing, translation: &Translation) -> Option<Finding> {
     })
 }
 
-/// Whether the same socket is answered under another address.
+/// Whether the same peer answers another outer address, later than it last answered this one: then the peer is
+/// there, and so is the line.
 fn other_is_answered(pairing: &Pairing, translation: &Translation) -> bool {
     pairing.translations.iter().any(|other| {
-        other.inner == translation.inner
+        let answered_later = match (&other.answered, &translation.answered) {
+            (Some(other), Some(own)) => other.since(own) > Duration::ZERO,
+            (Some(_), None) => true,
+            (None, _) => false,
+        };
+        other.peer == translation.peer
             && other.outer.ip() != translation.outer.ip()
-            && other.answered.is_some()
-            && other.last.since(&translation.first) > std::time::Duration::ZERO
+            && answered_later
     })
 }
 

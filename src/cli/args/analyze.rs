@@ -18,11 +18,11 @@ pub(crate) struct AnalyzeArgs {
     #[arg(long, value_name = "INTERFACE", conflicts_with = "files")]
     pub(crate) interface: Option<String>,
     /// With --interface: stop after this time
-    #[arg(long, value_name = "DURATION", value_parser = value::duration, requires = "interface")]
+    #[arg(long, value_name = "DURATION", value_parser = value::duration, conflicts_with = "files")]
     pub(crate) duration: Option<Duration>,
     /// With --interface: write the packets to this file too; beyond 100 MB it becomes FILE.1, up to
     /// FILE.9
-    #[arg(long, value_name = "FILE", requires = "interface")]
+    #[arg(long, value_name = "FILE", conflicts_with = "files")]
     pub(crate) write: Option<PathBuf>,
     /// Take datagrams from or to this port for IAX2 (repeatable); else those of port 4569, and in files
     /// whatever begins like IAX2

@@ -31,7 +31,8 @@ pub(in crate::trace) struct Live {
     pub(in crate::trace) call: Call,
     pub(in crate::trace) secrecy: Option<Secrecy>,
     pub(in crate::trace) challenge: Option<Box<[u8]>>,
-    expected: [Option<SeqNo>; 2],
+    /// The highest number of each end, and which of those before it were seen.
+    numbers: [Option<(SeqNo, u128)>; 2],
     last_kind: [Option<Kind>; 2],
     hangup: Option<(Side, Timestamp)>,
     asked: [Option<(Timestamp, Mark)>; 2],
@@ -97,7 +98,7 @@ impl Live {
             call,
             secrecy: None,
             challenge: None,
-            expected: [None; 2],
+            numbers: [None; 2],
             last_kind: [None; 2],
             hangup: None,
             asked: [None; 2],
@@ -187,27 +188,43 @@ impl Live {
 
     /// Whether the frame is new; one that was sent again is counted.
     fn is_first(&mut self, side: Side, frame: &FullFrame<'_>) -> bool {
-        let (Some(expected), Some(again)) = (
-            self.expected.get_mut(side.index()),
+        let (Some(numbers), Some(again)) = (
+            self.numbers.get_mut(side.index()),
             self.call.retransmissions.get_mut(side.index()),
         ) else {
             return true;
         };
+        let number = frame.oseqno;
+        let known = match numbers {
+            Some((highest, seen)) if number == *highest || number.is_before(*highest) => {
+                let bit = 1_u128
+                    .checked_shl(highest.since(number).into())
+                    .unwrap_or(0);
+                let known = *seen & bit != 0;
+                *seen |= bit;
+                known
+            }
+            Some((highest, seen)) => {
+                let ahead = number.since(*highest);
+                *seen = seen.checked_shl(ahead.into()).unwrap_or(0) | 1;
+                *highest = number;
+                false
+            }
+            None => {
+                *numbers = Some((number, 1));
+                false
+            }
+        };
         // The NEW with the token begins anew with the number of the one without.
         let begins = frame.command() == Some(Command::New);
-        let behind = expected.is_some_and(|expected| frame.oseqno.is_before(expected));
-        let repeated = behind && (!begins || frame.retransmission);
+        let repeated = known && (!begins || frame.retransmission);
         if frame.retransmission || repeated {
             *again = again.saturating_add(1);
         }
-        if repeated {
-            if begins {
-                self.call.requests = self.call.requests.saturating_add(1);
-            }
-            return false;
+        if repeated && begins {
+            self.call.requests = self.call.requests.saturating_add(1);
         }
-        *expected = Some(frame.oseqno.next());
-        true
+        !repeated
     }
 
     fn command(&mut self, side: Side, frame: &FullFrame<'_>, at: Mark) {
