@@ -10,7 +10,7 @@
 //! ```text
 //!  6  main.rs  cli         arguments, progress, exit status
 //!  5  report   config      what the user reads │ what the user writes
-//!  4  check                judgement: evidence → findings                                pure
+//!  4  check    guard       judgement: evidence → findings │ policy: observations → actions  pure
 //!  3  net  os  lab         sockets and the one event loop │ facts of the host │ virtual networks
 //!  2  probe                experiments and the evidence they give                        pure
 //!  1  proto                IAX2 machines of both ends, authentication, tokens            pure
@@ -29,7 +29,9 @@
 //! * [`check::judge`] makes findings of it, each with the facts it rests on and what to do;
 //! * on a router, [`check::taint`] judges the entries of the kernel's own table that
 //!   [`os::conntrack`] reads, by what [`os::route`] and the NAT rules say;
-//! * [`report`] turns both into a contract of its own, the JSON report, and renders that.
+//! * [`report`] turns both into a contract of its own, the JSON report, and renders that;
+//! * [`guard`] takes what is seen of a running Asterisk, over months, and decides what to do: its
+//!   actions are data, and whoever drives it carries them out.
 //!
 //! # The five verbs
 //!
@@ -83,6 +85,7 @@
 
 pub mod check;
 pub mod config;
+pub mod guard;
 pub mod lab;
 pub mod net;
 pub mod os;
