@@ -1,0 +1,59 @@
+//! POKEs from fresh ports: whether a provider answers somebody who shares no NAT entry with the PBX.
+
+use crate::{
+    guard::observation::{Observer, PokeOutcome, ProviderId, Seen},
+    net::poke::{Poked, poke},
+    types::PeerAddr,
+    watch::observe::{Common, Sight},
+};
+
+/// Asks the providers, for ever, as often as the guardian wants it.
+pub(in crate::watch) async fn run(common: Common) {
+    let mut sight = Sight::new(Observer::Poke);
+    let mut peers = common.peers.clone();
+    let mut cadence = common.cadence.clone();
+    loop {
+        let began = tokio::time::Instant::now();
+        for (provider, peers) in common.providers() {
+            ask(&common, &mut sight, provider, &peers).await;
+        }
+        loop {
+            let every = cadence.borrow_and_update().poke;
+            tokio::select! {
+                () = tokio::time::sleep_until(began + every) => break,
+                // Sooner from now on, perhaps.
+                changed = cadence.changed() => if changed.is_err() { return },
+                changed = peers.changed() => if changed.is_err() { return } else { break },
+            }
+        }
+    }
+}
+
+/// One answer from any address of it is one from the provider.
+async fn ask(common: &Common, sight: &mut Sight, provider: ProviderId, peers: &[PeerAddr]) {
+    let mut outcome = None;
+    for peer in peers {
+        let poked = match poke(*peer).await {
+            Ok(poked) => poked,
+            Err(error) => {
+                sight.blind(common, error.to_string()).await;
+                return;
+            }
+        };
+        let this = match poked {
+            Poked::Answered { rtt } => PokeOutcome::Answered { rtt },
+            Poked::Silent => PokeOutcome::Silent,
+            Poked::Unreachable => PokeOutcome::Unreachable,
+            Poked::NotSent => PokeOutcome::NotSent,
+        };
+        let answered = matches!(this, PokeOutcome::Answered { .. });
+        outcome = Some(this);
+        if answered {
+            break;
+        }
+    }
+    if let Some(outcome) = outcome {
+        sight.sees(common).await;
+        common.tell(Seen::Poke { provider, outcome }).await;
+    }
+}
