@@ -31,6 +31,8 @@ pub enum Diagnosis {
     TokenRefused,
     /// Asterisk's own port is not answered and a fresh one is, or the table shows the wrong entry.
     Tainted,
+    /// Asterisk's own port is not answered, and there is nothing to compare that with.
+    Unanswered,
     /// Asterisk does not run, or its IAX2 channel is not loaded.
     AsteriskDown,
     /// The name of the provider does not resolve.
@@ -41,7 +43,7 @@ pub enum Diagnosis {
 
 impl Diagnosis {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::NotKnown,
         Self::Healthy,
         Self::InTransit,
@@ -51,6 +53,7 @@ impl Diagnosis {
         Self::Rejected,
         Self::TokenRefused,
         Self::Tainted,
+        Self::Unanswered,
         Self::AsteriskDown,
         Self::NotResolved,
         Self::NotConfigured,
@@ -69,6 +72,7 @@ impl Diagnosis {
             Self::Rejected => "rejected",
             Self::TokenRefused => "token-refused",
             Self::Tainted => "tainted",
+            Self::Unanswered => "unanswered",
             Self::AsteriskDown => "asterisk-down",
             Self::NotResolved => "not-resolved",
             Self::NotConfigured => "not-configured",
@@ -79,12 +83,6 @@ impl Diagnosis {
     #[must_use]
     pub const fn is_trouble(self) -> bool {
         !matches!(self, Self::NotKnown | Self::Healthy | Self::InTransit)
-    }
-
-    /// Whether nothing may be done that could disturb.
-    #[must_use]
-    pub const fn is_left_alone(self) -> bool {
-        !self.is_trouble()
     }
 }
 

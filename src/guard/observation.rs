@@ -208,7 +208,7 @@ impl RegistryState {
 }
 
 /// A frame between Asterisk's own port and the provider, as the wire of this host carried it. A packet
-/// that a hold keeps back is not on the wire.
+/// that a hold keeps back is not on the wire, and the keepalives that the guardian ordered are not told.
 #[derive(Clone, Debug, PartialEq)]
 pub enum OwnPortFrame {
     /// REGREQ left.
