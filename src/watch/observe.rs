@@ -39,8 +39,8 @@ pub(super) type Peers = Vec<Vec<PeerAddr>>;
 #[derive(Clone, Debug)]
 pub(super) struct Common {
     to: mpsc::Sender<Observation>,
-    /// How often to look.
-    pub(super) cadence: watch::Receiver<Cadence>,
+    /// How often to look at each provider, in the order of their numbers.
+    pub(super) cadence: watch::Receiver<Vec<Cadence>>,
     /// Where the providers are.
     pub(super) peers: watch::Receiver<Peers>,
     /// Says that something has happened that is worth a look at once.
@@ -75,7 +75,7 @@ impl Common {
     /// For observers that tell `to`.
     pub(super) const fn new(
         to: mpsc::Sender<Observation>,
-        cadence: watch::Receiver<Cadence>,
+        cadence: watch::Receiver<Vec<Cadence>>,
         peers: watch::Receiver<Peers>,
         nudge: Arc<Notify>,
         shared: Shared,
@@ -98,6 +98,12 @@ impl Common {
     pub(super) async fn tell_of(&self, at: Instant, seen: Seen) {
         // Nobody listens any more: the whole ends.
         let _ = self.to.send(Observation { at, seen }).await;
+    }
+
+    /// How often to look at what is common to all providers.
+    pub(super) fn most_often(&self, which: impl Fn(&Cadence) -> Duration) -> Duration {
+        let cadence = self.cadence.borrow();
+        cadence.iter().map(which).min().unwrap_or(AGAIN)
     }
 
     /// Each provider and its addresses.

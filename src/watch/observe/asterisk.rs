@@ -53,7 +53,7 @@ pub(in crate::watch) async fn run(common: Common, asterisk: Asterisk, providers:
             if let Err(error) = observer.look_by_cli(&cli).await {
                 observer.failed(&error).await;
             }
-            let every = observer.common.cadence.borrow().registry;
+            let every = observer.common.most_often(|cadence| cadence.registry);
             observer.common.pause(every).await;
         },
         (None, None) => {}
@@ -80,7 +80,8 @@ impl AsteriskObserver {
             let began = tokio::time::Instant::now();
             let mut cadence = self.common.cadence.clone();
             loop {
-                let every = cadence.borrow_and_update().registry;
+                cadence.borrow_and_update();
+                let every = self.common.most_often(|cadence| cadence.registry);
                 tokio::select! {
                     () = tokio::time::sleep_until(began + every) => break,
                     () = self.common.nudge.notified() => break,

@@ -22,6 +22,8 @@ use crate::{
     },
 };
 
+/// The table is not looked at more often.
+const LEAST: Duration = Duration::from_millis(200);
 /// Rules are read again after this time.
 const RULES: Duration = Duration::from_secs(60);
 /// The same while an entry looks wrong: the rules may be what has changed.
@@ -58,11 +60,11 @@ async fn session(
         if doubted {
             look.forget_rules(RULES_DOUBTED);
         }
-        let every = common.cadence.borrow().entry.min(AGAIN);
+        let every = common.most_often(|cadence| cadence.entry).min(AGAIN);
         let mut cadence = common.cadence.clone();
         tokio::select! {
             () = common.pause(every) => {}
-            _ = cadence.changed() => {}
+            _ = cadence.changed() => tokio::time::sleep(LEAST).await,
         }
     }
 }

@@ -1,29 +1,37 @@
 //! POKEs from fresh ports: whether a provider answers somebody who shares no NAT entry with the PBX.
 
+use tokio::time::{Instant, sleep_until};
+
 use crate::{
     guard::observation::{Observer, PokeOutcome, ProviderId, Seen},
     net::poke::{Poked, poke},
     types::PeerAddr,
-    watch::observe::{Common, Sight},
+    watch::observe::{AGAIN, Common, Sight},
 };
 
-/// Asks the providers, for ever, as often as the guardian wants it.
-pub(in crate::watch) async fn run(common: Common) {
+/// Asks one provider, for ever, as often as the guardian wants it.
+pub(in crate::watch) async fn run(common: Common, provider: ProviderId) {
     let mut sight = Sight::new(Observer::Poke);
-    let mut peers = common.peers.clone();
-    let mut cadence = common.cadence.clone();
+    let (mut cadence, mut peers) = (common.cadence.clone(), common.peers.clone());
+    let place = usize::from(provider.0);
     loop {
-        let began = tokio::time::Instant::now();
-        for (provider, peers) in common.providers() {
-            ask(&common, &mut sight, provider, &peers).await;
-        }
+        let began = Instant::now();
+        let mine = peers.borrow_and_update().get(place).cloned();
+        ask(&common, &mut sight, provider, &mine.clone().unwrap_or_default()).await;
         loop {
-            let every = cadence.borrow_and_update().poke;
+            let every = cadence.borrow_and_update().get(place).map_or(AGAIN, |it| it.poke);
             tokio::select! {
-                () = tokio::time::sleep_until(began + every) => break,
+                () = sleep_until(began + every) => break,
                 // Sooner from now on, perhaps.
                 changed = cadence.changed() => if changed.is_err() { return },
-                changed = peers.changed() => if changed.is_err() { return } else { break },
+                changed = peers.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    if peers.borrow_and_update().get(place) != mine.as_ref() {
+                        break;
+                    }
+                }
             }
         }
     }

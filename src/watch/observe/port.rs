@@ -11,6 +11,7 @@ use crate::{
     os::capture::{Capture, Passed, Way},
     types::PeerAddr,
     watch::{
+        effects::keep_open::KEEPALIVE,
         observe::{Common, Sight},
         own_port,
         setup::Asterisk,
@@ -67,6 +68,9 @@ async fn take(
             let (received, sent) = facts.audio.entry(provider).or_default();
             *(if way == Way::In { received } else { sent }) = Some(now);
         });
+    }
+    if way == Way::Out && passed.payload == KEEPALIVE {
+        return; // what the guardian has ordered is no news to it
     }
     let frame = own_port::read(way, passed.payload);
     if matches!(frame, OwnPortFrame::OtherSent | OwnPortFrame::OtherReceived) {
