@@ -21,3 +21,4 @@ pub mod observation;
 mod patience;
 pub mod policy;
 mod remedy;
+pub mod state;

@@ -152,6 +152,12 @@ impl ActionKind {
         }
     }
 
+    /// The kind of this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.as_str() == name)
+    }
+
     /// Whether it counts towards the budget: it may disturb. What undoes, ends or tells does not.
     #[must_use]
     pub const fn is_budgeted(self) -> bool {

@@ -79,6 +79,12 @@ impl Diagnosis {
         }
     }
 
+    /// The diagnosis of this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.as_str() == name)
+    }
+
     /// Whether calls are lost while it lasts.
     #[must_use]
     pub const fn is_trouble(self) -> bool {

@@ -327,6 +327,12 @@ impl Line {
         }
     }
 
+    /// Takes up an incident that was open before a restart. How it went on meanwhile is not known.
+    pub(crate) fn resume(&mut self, incident: Incident, now: Instant) {
+        self.incident = Some(incident);
+        self.counted_until = Some(now);
+    }
+
     /// Notes a decision.
     pub(crate) fn decided(&mut self, decision: &Decision, now: Instant) {
         self.withheld = None;
