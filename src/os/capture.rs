@@ -4,11 +4,7 @@
 //! Every full frame is handed over, and of media one packet in [`SAMPLE`]: enough to tell that a
 //! call carries audio, and little enough not to be felt.
 
-use std::{
-    io,
-    net::SocketAddr,
-    os::fd::AsRawFd as _,
-};
+use std::{io, net::SocketAddr, os::fd::AsRawFd as _};
 
 use nix::{
     errno::Errno,

@@ -2,14 +2,13 @@
 
 pub(super) mod keep_open;
 mod module;
-mod orders;
 
 use std::{
     net::SocketAddr,
     time::{Duration, Instant},
 };
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::{
     guard::{
@@ -17,9 +16,15 @@ use crate::{
         observation::{Observation, Seen},
     },
     net::clock,
-    os::{OsError, conntrack::Table, hold::Hold, route::Routing},
+    os::{
+        OsError,
+        conntrack::Table,
+        hold::Hold,
+        route::{Passing, Routing},
+    },
     types::PeerAddr,
     watch::{
+        command::{self, Failure},
         effects::keep_open::KeepOpen,
         observe::{Shared, entry::entries},
         setup::Setup,
@@ -46,16 +51,19 @@ pub(super) struct Effects {
     hold: Hold,
     keep_open: KeepOpen,
     shared: Shared,
+    /// True once the program ends.
+    ending: watch::Receiver<bool>,
 }
 
 impl Effects {
-    pub(super) fn new(setup: Setup, shared: Shared) -> Self {
+    pub(super) fn new(setup: Setup, shared: Shared, ending: watch::Receiver<bool>) -> Self {
         let hold = Hold::new(setup.asterisk.pbx());
         Self {
             setup,
             hold,
             keep_open: KeepOpen::default(),
             shared,
+            ending,
         }
     }
 
@@ -135,10 +143,10 @@ impl Effects {
             Action::KeepOpen { peers, every, ttl } => self.keep_open.begin(peers, *every, *ttl),
             Action::StopKeepOpen { peers } => self.keep_open.stop(peers),
             Action::ReloadModule { pause } => {
-                module::reload(&self.setup.asterisk, *pause).await?;
+                module::reload(&self.setup.asterisk, *pause, &mut self.ending).await?;
             }
             Action::LoadModule => module::load(&self.setup.asterisk).await?,
-            Action::Run { command } => orders::run(command, &[]).await?,
+            Action::Run { command } => command::run(command, &[], &[]).await?,
             Action::Notify { text } => tracing::warn!("{text}"),
         }
         Ok(())
@@ -164,7 +172,7 @@ impl Effects {
             for peer in peers.iter().map(|peer| peer.get()) {
                 let source = asterisk.behind.or_else(|| {
                     let way = Routing::open()
-                        .and_then(|mut routing| routing.way(peer.ip(), Default::default()));
+                        .and_then(|mut routing| routing.way(peer.ip(), Passing::default()));
                     way.ok().flatten().and_then(|way| way.source)
                 });
                 let source = source.ok_or_else(|| {
@@ -176,7 +184,7 @@ impl Effects {
                     ("{destination}", peer.ip().to_string()),
                     ("{destination_port}", peer.port().to_string()),
                 ];
-                orders::run(&self.setup.delete_command, &filled).await?;
+                command::run(&self.setup.delete_command, &filled, &[]).await?;
             }
             return Ok(());
         }
@@ -220,6 +228,15 @@ impl From<OsError> for Refusal {
             | OsError::NoNft { .. }
             | OsError::ManagerLogin { .. } => Self::Refused(why),
             _ => Self::Failed(why),
+        }
+    }
+}
+
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::NotStarted(why) => Self::Refused(why),
+            Failure::Ended(why) => Self::Failed(why),
         }
     }
 }

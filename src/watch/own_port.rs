@@ -14,7 +14,7 @@ use crate::{
 
 /// Reads it. What is no IAX2 keeps an entry alive, or proves a way, like anything else.
 #[must_use]
-pub fn read(way: Way, payload: &[u8]) -> OwnPortFrame {
+pub(super) fn read(way: Way, payload: &[u8]) -> OwnPortFrame {
     let full = match Frame::decode(payload) {
         Ok(Frame::Full(full)) => Some(full),
         _ => None,
@@ -31,7 +31,7 @@ pub fn read(way: Way, payload: &[u8]) -> OwnPortFrame {
 
 /// Whether it is media, of which only a sample is seen.
 #[must_use]
-pub fn is_audio(payload: &[u8]) -> bool {
+pub(super) fn is_audio(payload: &[u8]) -> bool {
     matches!(
         Frame::decode(payload),
         Ok(Frame::Mini(_) | Frame::Video(_) | Frame::Trunk(_))

@@ -250,10 +250,7 @@ impl Manager {
         let answer = self
             .ask(&[("Action", "Command"), ("Command", command)])
             .await?;
-        Ok(answer
-            .all("Output")
-            .flat_map(|line| [line, "\n"])
-            .collect())
+        Ok(answer.all("Output").flat_map(|line| [line, "\n"]).collect())
     }
 
     /// Waits for what Asterisk tells unasked. May be given up at any time.

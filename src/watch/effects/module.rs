@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use crate::{
     os::{
         OsError,
@@ -27,15 +29,22 @@ pub(super) async fn reregister(asterisk: &Asterisk) -> Result<(), Refusal> {
     cli(asterisk, "iax2 reload").await.map(drop)
 }
 
-/// Takes the channel out, waits, and puts it in. Never with a call up: it is looked at just before, and
+/// Takes the channel out, waits, and puts it in; sooner where the program ends meanwhile. Never with a call up: it is looked at just before, and
 /// Asterisk itself refuses as well.
-pub(super) async fn reload(asterisk: &Asterisk, pause: Duration) -> Result<(), Refusal> {
+pub(super) async fn reload(
+    asterisk: &Asterisk,
+    pause: Duration,
+    ending: &mut watch::Receiver<bool>,
+) -> Result<(), Refusal> {
     let calls = calls(asterisk).await?;
     if calls > 0 {
         return Err(Refusal::Refused(format!("{calls} calls are up")));
     }
     unload(asterisk).await?;
-    tokio::time::sleep(pause).await;
+    tokio::select! {
+        () = tokio::time::sleep(pause) => {}
+        _ = ending.wait_for(|ending| *ending) => {}
+    }
     load(asterisk).await
 }
 
@@ -93,7 +102,9 @@ async fn cli(asterisk: &Asterisk, command: &str) -> Result<String, Refusal> {
 }
 
 fn nobody() -> Refusal {
-    Refusal::Refused("neither Asterisk's manager interface nor its command line is configured".into())
+    Refusal::Refused(
+        "neither Asterisk's manager interface nor its command line is configured".into(),
+    )
 }
 
 fn one_line(text: &str) -> String {

@@ -175,9 +175,8 @@ impl AsteriskObserver {
                     .find(|(_, peers)| peers.iter().any(|peer| peer.get().ip() == address))
                     .map(|(provider, _)| *provider)
             });
-            let audio = provider.map_or(Audio::NotKnown, |provider| {
-                self.audio(provider, since, now)
-            });
+            let audio =
+                provider.map_or(Audio::NotKnown, |provider| self.audio(provider, since, now));
             up.push(CallUp { provider, audio });
         }
         self.common.tell(Seen::Calls(up)).await;
@@ -232,9 +231,10 @@ fn line_of<'a>(
             .as_ref()
             .is_none_or(|user| entry.is_user(user))
     };
-    let at = registry.iter().filter(is_user).find(|entry| {
-        peer_of(entry).is_some_and(|peer| peers.contains(&peer))
-    });
+    let at = registry
+        .iter()
+        .filter(is_user)
+        .find(|entry| peer_of(entry).is_some_and(|peer| peers.contains(&peer)));
     if at.is_some() || configured.user.is_none() {
         return at;
     }

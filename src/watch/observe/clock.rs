@@ -31,10 +31,10 @@ impl Clocks {
         let now = Self::new();
         let passed = now.boot.saturating_duration_since(self.boot);
         let awake = now.awake.saturating_duration_since(self.awake);
-        let said = now.wall.duration_since(self.wall).map_or_else(
-            |back| -back.duration().as_secs_f64(),
-            |on| on.as_secs_f64(),
-        );
+        let said = now
+            .wall
+            .duration_since(self.wall)
+            .map_or_else(|back| -back.duration().as_secs_f64(), |on| on.as_secs_f64());
         *self = now;
         judge(passed, awake, said)
     }

@@ -40,11 +40,7 @@ pub(in crate::watch) async fn run(common: Common, asterisk: Asterisk) {
     }
 }
 
-async fn session(
-    common: &Common,
-    asterisk: &Asterisk,
-    sight: &mut Sight,
-) -> Result<(), OsError> {
+async fn session(common: &Common, asterisk: &Asterisk, sight: &mut Sight) -> Result<(), OsError> {
     let mut look = Look {
         table: Table::open()?,
         routing: Routing::open()?,

@@ -17,9 +17,18 @@ pub(in crate::watch) async fn run(common: Common, provider: ProviderId) {
     loop {
         let began = Instant::now();
         let mine = peers.borrow_and_update().get(place).cloned();
-        ask(&common, &mut sight, provider, &mine.clone().unwrap_or_default()).await;
+        ask(
+            &common,
+            &mut sight,
+            provider,
+            &mine.clone().unwrap_or_default(),
+        )
+        .await;
         loop {
-            let every = cadence.borrow_and_update().get(place).map_or(AGAIN, |it| it.poke);
+            let every = cadence
+                .borrow_and_update()
+                .get(place)
+                .map_or(AGAIN, |it| it.poke);
             tokio::select! {
                 () = sleep_until(began + every) => break,
                 // Sooner from now on, perhaps.

@@ -57,7 +57,9 @@ async fn take(
     let Some((way, peer)) = of_pbx(common, asterisk, passed) else {
         return;
     };
-    let provider = (0..).map(ProviderId).zip(common.peers.borrow().iter())
+    let provider = (0..)
+        .map(ProviderId)
+        .zip(common.peers.borrow().iter())
         .find_map(|(id, peers)| peers.contains(&peer).then_some(id));
     let Some(provider) = provider else {
         return;
@@ -80,9 +82,7 @@ async fn take(
         }
         told.insert((provider, way), now);
     }
-    common
-        .tell_of(now, Seen::OwnPort { provider, frame })
-        .await;
+    common.tell_of(now, Seen::OwnPort { provider, frame }).await;
 }
 
 /// Whether it left the PBX or came in for it, and its far end.
@@ -102,9 +102,7 @@ fn of_pbx(common: &Common, asterisk: &Asterisk, passed: &Passed<'_>) -> Option<(
             let held = common.shared.with(|facts| facts.held.contains(&peer));
             (!held).then_some((Way::Out, peer))
         }
-        (Some(pbx), Way::Out)
-            if (destination.ip(), destination.port()) == (pbx, asterisk.port) =>
-        {
+        (Some(pbx), Way::Out) if (destination.ip(), destination.port()) == (pbx, asterisk.port) => {
             Some((Way::In, PeerAddr::new(source)))
         }
         _ => None,

@@ -61,11 +61,7 @@ async fn session(common: &Common, sight: &mut Sight) -> Result<(), OsError> {
 }
 
 /// The way to the first provider that has one; `link` is the one of before, by its number.
-fn look(
-    routing: &mut Routing,
-    common: &Common,
-    link: &mut Option<u32>,
-) -> Result<Wan, OsError> {
+fn look(routing: &mut Routing, common: &Common, link: &mut Option<u32>) -> Result<Wan, OsError> {
     let peers: Vec<SocketAddr> = common
         .providers()
         .iter()

@@ -50,7 +50,9 @@ impl Inbox {
         for octet in octets {
             if *octet != b'\n' {
                 if self.line.len() == LONGEST_LINE {
-                    return Err(Broken("a line of it is longer than any that Asterisk sends"));
+                    return Err(Broken(
+                        "a line of it is longer than any that Asterisk sends",
+                    ));
                 }
                 self.line.push(*octet);
                 continue;

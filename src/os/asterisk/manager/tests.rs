@@ -90,7 +90,10 @@ async fn refusals_are_told_apart() {
     };
     let login = server(refusing("Authentication failed")).await;
     let error = Manager::connect(&login).await.unwrap_err().to_string();
-    assert!(error.contains("manager.conf") && error.contains("guard"), "{error}");
+    assert!(
+        error.contains("manager.conf") && error.contains("guard"),
+        "{error}"
+    );
     assert!(!error.contains("s3cret"), "{error}");
 
     let unloaded = "Invalid/unknown command: IAXregistry. Use Action: ListCommands";
