@@ -20,7 +20,7 @@ mod store;
 
 use std::{io, path::PathBuf};
 
-pub use journal::{FILE as INCIDENTS, Told};
+pub use journal::{Told, ToldAction};
 pub use picture::{ProviderView, View};
 pub use run::run;
 pub use server::ask;

@@ -2,7 +2,7 @@
 
 use std::{process::Stdio, time::Duration};
 
-use tokio::process::Command;
+use tokio::{io::AsyncWriteExt as _, process::Command};
 
 /// How long one may run.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -27,11 +27,11 @@ impl Failure {
     }
 }
 
-/// Runs it; `filled` stands for placeholders in its arguments, `environment` is added to ours.
+/// Runs it; `filled` stands for placeholders in its arguments, `input` is what it reads.
 pub(super) async fn run(
     command: &[String],
     filled: &[(&str, String)],
-    environment: &[(&str, String)],
+    input: Option<String>,
 ) -> Result<(), Failure> {
     let Some((program, arguments)) = command.split_first() else {
         return Err(Failure::NotStarted("no command is configured".to_owned()));
@@ -44,15 +44,30 @@ pub(super) async fn run(
     let mut process = Command::new(program);
     process
         .args(arguments)
-        .envs(environment.iter().map(|(name, value)| (name, value)))
-        .stdin(Stdio::null())
+        .stdin(if input.is_some() {
+            Stdio::piped()
+        } else {
+            Stdio::null()
+        })
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .kill_on_drop(true);
-    let output = tokio::time::timeout(LIMIT, process.output())
+    let mut child = process
+        .spawn()
+        .map_err(|error| Failure::NotStarted(format!("{program} does not start: {error}")))?;
+    let ended = async {
+        if let Some(input) = input
+            && let Some(mut stdin) = child.stdin.take()
+        {
+            // One that does not read it may be content all the same.
+            let _ = stdin.write_all(input.as_bytes()).await;
+        }
+        child.wait_with_output().await
+    };
+    let output = tokio::time::timeout(LIMIT, ended)
         .await
         .map_err(|_| Failure::Ended(format!("{program} was still running after {LIMIT:?}")))?
-        .map_err(|error| Failure::NotStarted(format!("{program} does not start: {error}")))?;
+        .map_err(|error| Failure::Ended(format!("{program}: {error}")))?;
     if output.status.success() {
         return Ok(());
     }

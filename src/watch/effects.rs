@@ -146,7 +146,7 @@ impl Effects {
                 module::reload(&self.setup.asterisk, *pause, &mut self.ending).await?;
             }
             Action::LoadModule => module::load(&self.setup.asterisk).await?,
-            Action::Run { command } => command::run(command, &[], &[]).await?,
+            Action::Run { command } => command::run(command, &[], None).await?,
             Action::Notify { text } => tracing::warn!("{text}"),
         }
         Ok(())
@@ -184,7 +184,7 @@ impl Effects {
                     ("{destination}", peer.ip().to_string()),
                     ("{destination_port}", peer.port().to_string()),
                 ];
-                command::run(&self.setup.delete_command, &filled, &[]).await?;
+                command::run(&self.setup.delete_command, &filled, None).await?;
             }
             return Ok(());
         }

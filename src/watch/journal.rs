@@ -1,6 +1,7 @@
 //! The journal of incidents: a line of JSON for each that has ended.
 
 use std::{
+    fmt::Write as _,
     fs::OpenOptions,
     io::Write as _,
     path::{Path, PathBuf},
@@ -13,9 +14,6 @@ use crate::{
     guard::{action::ActionResult, diagnosis::Incident},
     net::clock,
 };
-
-/// The name of its file.
-pub const FILE: &str = "incidents.jsonl";
 
 /// An incident as it is told. Times are RFC 3339, UTC; by the clock as it is at the end.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -89,6 +87,30 @@ impl Told {
     }
 }
 
+impl Told {
+    /// For people.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let cause = match &self.taint {
+            Some(taint) => format!("{} ({taint})", self.cause),
+            None => self.cause.clone(),
+        };
+        let mut text = format!(
+            "{}  {}: {cause}, unreachable for {} s\n",
+            self.began_at, self.provider, self.unreachable_s
+        );
+        for fact in &self.because {
+            let _ = writeln!(text, "  - {fact}");
+        }
+        for action in &self.actions {
+            let result = action.result.as_deref().unwrap_or("not known");
+            let (at, action, reason) = (&action.at, &action.action, &action.reason);
+            let _ = writeln!(text, "  {at} {action}: {result} ({reason})");
+        }
+        text
+    }
+}
+
 /// How an action ended, in words.
 pub(super) fn words(result: &ActionResult) -> String {
     match result {
@@ -130,9 +152,9 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    pub(super) fn new(folder: &Path) -> Self {
+    pub(super) fn new(path: &Path) -> Self {
         Self {
-            path: folder.join(FILE),
+            path: path.to_owned(),
         }
     }
 

@@ -110,7 +110,7 @@ struct Work {
 
 impl Work {
     async fn begin(setup: Setup) -> Result<Self, WatchError> {
-        let store = Store::open(&setup.state_folder)?;
+        let store = Store::open(&setup.state)?;
         let listener = server::listen(&setup.socket)?;
         let http = match setup.metrics {
             Some(address) => Some(server::listen_http(address).await?),
@@ -140,7 +140,7 @@ impl Work {
             servers.spawn(server::http(listener, metrics_page));
         }
         let mut work = Self {
-            journal: Journal::new(&setup.state_folder),
+            journal: Journal::new(&setup.incidents),
             setup,
             guard,
             picture: Picture::default(),
@@ -194,7 +194,7 @@ impl Work {
             providers.clone(),
             peers,
         ));
-        for (id, _) in (0..).zip(&providers) {
+        for (id, _) in (0..).zip(&providers).filter(|_| self.setup.poke) {
             observers.spawn(observe::pokes::run(common.clone(), ProviderId(id)));
         }
         if let Some(pid_file) = asterisk.pid_file.clone() {
@@ -203,8 +203,11 @@ impl Work {
         if self.setup.router {
             observers.spawn(observe::entry::run(common.clone(), asterisk.clone()));
         }
-        observers.spawn(observe::port::run(common.clone(), asterisk.clone()));
-        observers.spawn(observe::wan::run(common.clone()));
+        if self.setup.capture {
+            observers.spawn(observe::port::run(common.clone(), asterisk.clone()));
+        }
+        let wan = self.setup.wan.clone();
+        observers.spawn(observe::wan::run(common.clone(), wan));
         observers.spawn(observe::asterisk::run(common, asterisk, providers));
     }
 
@@ -347,22 +350,21 @@ impl Work {
     async fn order(&mut self, decision: Decision) {
         self.save();
         if let crate::guard::action::Action::Notify { text } = &decision.action {
-            let provider = self.name(decision.provider).to_owned();
-            self.call("notify", &provider, text.clone());
+            let provider = self.name(decision.provider);
+            let told = serde_json::json!({"event": "notify", "provider": provider, "text": text});
+            self.call(told.to_string());
         }
         // Nobody takes orders only where the whole ends.
         let _ = self.orders.send(Order::Decision(decision)).await;
     }
 
     fn report(&mut self, what: &str, incident: &Incident) {
-        let provider = self.name(incident.provider).to_owned();
-        let told = Told::of(incident, &provider);
-        let text = serde_json::to_string(&told).unwrap_or_default();
-        self.call(what, &provider, text);
+        let told = Told::of(incident, self.name(incident.provider));
+        self.call(serde_json::json!({"event": what, "incident": told}).to_string());
     }
 
-    /// Runs the command of the configuration beside everything else.
-    fn call(&mut self, what: &str, provider: &str, text: String) {
+    /// Runs the command of the configuration, with this as its input, beside everything else.
+    fn call(&mut self, input: String) {
         const AT_ONCE: usize = 8;
         if self.setup.on_incident.is_empty() || self.setup.dry_run {
             return;
@@ -372,13 +374,8 @@ impl Work {
             return;
         }
         let command = self.setup.on_incident.clone();
-        let environment = [
-            ("IAX2_EVENT", what.to_owned()),
-            ("IAX2_PROVIDER", provider.to_owned()),
-            ("IAX2_TEXT", text),
-        ];
         self.commands.spawn(async move {
-            if let Err(failure) = command::run(&command, &[], &environment).await {
+            if let Err(failure) = command::run(&command, &[], Some(input)).await {
                 tracing::warn!("on_incident: {}", failure.into_words());
             }
         });
@@ -443,7 +440,7 @@ impl Work {
                 let _ = self.orders.send(Order::Setup(boxed)).await;
                 if setup.metrics != self.setup.metrics
                     || setup.socket != self.setup.socket
-                    || setup.state_folder != self.setup.state_folder
+                    || setup.state != self.setup.state
                 {
                     tracing::warn!(
                         "where state, status and metrics are is taken up at the next start"

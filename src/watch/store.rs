@@ -11,33 +11,33 @@ use nix::fcntl::{Flock, FlockArg};
 
 use crate::{guard::state::Saved, watch::WatchError};
 
-/// The name of the state's file.
-const STATE: &str = "state.json";
-/// The name of the lock, which holds the number of the process that has it.
+/// What the name of the lock ends in; it holds the number of the process that has it.
 const LOCK: &str = "lock";
 /// A larger file is none of ours.
 const LARGEST: u64 = 4 << 20;
 
-/// The folder, while it is ours alone.
+/// The file, while it is ours alone.
 #[derive(Debug)]
 pub(super) struct Store {
-    folder: PathBuf,
-    /// Gives the folder free when it is dropped, or when the process ends however it does.
+    file: PathBuf,
+    /// Gives the file free when it is dropped, or when the process ends however it does.
     _lock: Flock<File>,
     written: Vec<u8>,
     complained: bool,
 }
 
 impl Store {
-    /// Takes the folder, and makes it where it is missing.
-    pub(super) fn open(folder: &Path) -> Result<Self, WatchError> {
+    /// Takes the file, and makes its folder where it is missing.
+    pub(super) fn open(file: &Path) -> Result<Self, WatchError> {
         let failed = |path: &Path| {
             let path = path.to_owned();
             |source| WatchError::Folder { path, source }
         };
-        fs::create_dir_all(folder).map_err(failed(folder))?;
-        let path = folder.join(LOCK);
-        let file = OpenOptions::new()
+        if let Some(folder) = file.parent() {
+            fs::create_dir_all(folder).map_err(failed(folder))?;
+        }
+        let path = file.with_extension(LOCK);
+        let opened = OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
@@ -45,7 +45,7 @@ impl Store {
             .mode(0o640)
             .open(&path)
             .map_err(failed(&path))?;
-        let mut lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        let mut lock = match Flock::lock(opened, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => lock,
             Err((mut file, nix::errno::Errno::EWOULDBLOCK)) => {
                 let mut text = String::new();
@@ -66,7 +66,7 @@ impl Store {
             );
         }
         Ok(Self {
-            folder: folder.to_owned(),
+            file: file.to_owned(),
             _lock: lock,
             written: vec![],
             complained: false,
@@ -75,10 +75,10 @@ impl Store {
 
     /// The state of before; a new one where there is none, or none that can be read.
     pub(super) fn load(&self) -> Saved {
-        let path = self.folder.join(STATE);
+        let path = &self.file;
         let read = || -> io::Result<Vec<u8>> {
             let mut octets = vec![];
-            File::open(&path)?.take(LARGEST).read_to_end(&mut octets)?;
+            File::open(path)?.take(LARGEST).read_to_end(&mut octets)?;
             Ok(octets)
         };
         match read() {
@@ -109,8 +109,8 @@ impl Store {
         if octets == self.written {
             return;
         }
-        let path = self.folder.join(STATE);
-        match replace(&path, &octets) {
+        let path = &self.file;
+        match replace(path, &octets) {
             Ok(()) => {
                 self.written = octets;
                 if std::mem::take(&mut self.complained) {
@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn the_state_comes_back_and_a_broken_one_is_forgotten() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("made");
+        let path = folder.path().join("made/state.json");
         let mut store = Store::open(&path).unwrap();
         assert_eq!(store.load(), Saved::default());
         let saved = Saved {
@@ -177,7 +177,7 @@ mod tests {
         );
         drop(store);
         let store = Store::open(&path).unwrap();
-        fs::write(path.join(STATE), "{ half").unwrap();
+        fs::write(&path, "{ half").unwrap();
         assert_eq!(store.load(), Saved::default());
     }
 

@@ -83,10 +83,7 @@ async fn calls(asterisk: &Asterisk) -> Result<usize, Refusal> {
         let mut manager = Manager::connect(login).await?;
         return Ok(manager.channels().await?.len());
     }
-    match &asterisk.cli {
-        Some(cli) => Ok(cli.channels().await?.len()),
-        None => Err(nobody()),
-    }
+    Ok(asterisk.cli.channels().await?.len())
 }
 
 async fn has_module(asterisk: &Asterisk) -> Result<bool, Refusal> {
@@ -95,16 +92,7 @@ async fn has_module(asterisk: &Asterisk) -> Result<bool, Refusal> {
 }
 
 async fn cli(asterisk: &Asterisk, command: &str) -> Result<String, Refusal> {
-    match &asterisk.cli {
-        Some(cli) => Ok(cli.run(command).await?),
-        None => Err(nobody()),
-    }
-}
-
-fn nobody() -> Refusal {
-    Refusal::Refused(
-        "neither Asterisk's manager interface nor its command line is configured".into(),
-    )
+    Ok(asterisk.cli.run(command).await?)
 }
 
 fn one_line(text: &str) -> String {

@@ -35,8 +35,8 @@ pub(in crate::watch) async fn run(common: Common, asterisk: Asterisk, providers:
         sight: Sight::new(Observer::Asterisk),
         calls: BTreeMap::new(),
     };
-    match (asterisk.manager, asterisk.cli) {
-        (Some(login), _) => loop {
+    match asterisk.manager {
+        Some(login) => loop {
             let error = match Manager::connect(&login).await {
                 Ok(mut manager) => observer.session(&mut manager).await,
                 Err(error) => error,
@@ -49,14 +49,13 @@ pub(in crate::watch) async fn run(common: Common, asterisk: Asterisk, providers:
             };
             tokio::time::sleep(pause).await;
         },
-        (None, Some(cli)) => loop {
-            if let Err(error) = observer.look_by_cli(&cli).await {
+        None => loop {
+            if let Err(error) = observer.look_by_cli(&asterisk.cli).await {
                 observer.failed(&error).await;
             }
             let every = observer.common.most_often(|cadence| cadence.registry);
             observer.common.pause(every).await;
         },
-        (None, None) => {}
     }
 }
 

@@ -22,17 +22,17 @@ const SETTLE: Duration = Duration::from_millis(50);
 const LEAST: Duration = Duration::from_millis(200);
 
 /// Watches the way out, for ever.
-pub(in crate::watch) async fn run(common: Common) {
+pub(in crate::watch) async fn run(common: Common, named: Option<String>) {
     let mut sight = Sight::new(Observer::Wan);
     loop {
-        if let Err(error) = session(&common, &mut sight).await {
+        if let Err(error) = session(&common, named.as_deref(), &mut sight).await {
             sight.blind(&common, error.to_string()).await;
         }
         tokio::time::sleep(AGAIN).await;
     }
 }
 
-async fn session(common: &Common, sight: &mut Sight) -> Result<(), OsError> {
+async fn session(common: &Common, named: Option<&str>, sight: &mut Sight) -> Result<(), OsError> {
     let mut changes = Changes::open()?;
     let mut routing = Routing::open()?;
     let mut known: Option<Wan> = None;
@@ -40,7 +40,7 @@ async fn session(common: &Common, sight: &mut Sight) -> Result<(), OsError> {
     let mut peers = common.peers.clone();
     loop {
         let looked = Instant::now();
-        let wan = look(&mut routing, common, &mut link)?;
+        let wan = look(&mut routing, common, named, &mut link)?;
         sight.sees(common).await;
         common.tell(Seen::Wan(wan)).await;
         if known.is_some_and(|known| known != wan) {
@@ -60,8 +60,14 @@ async fn session(common: &Common, sight: &mut Sight) -> Result<(), OsError> {
     }
 }
 
-/// The way to the first provider that has one; `link` is the one of before, by its number.
-fn look(routing: &mut Routing, common: &Common, link: &mut Option<u32>) -> Result<Wan, OsError> {
+/// The way to the first provider that has one; `link` is the one of before, by its number. A way by
+/// another interface than the one that the user has `named` does not count.
+fn look(
+    routing: &mut Routing,
+    common: &Common,
+    named: Option<&str>,
+    link: &mut Option<u32>,
+) -> Result<Wan, OsError> {
     let peers: Vec<SocketAddr> = common
         .providers()
         .iter()
@@ -77,13 +83,19 @@ fn look(routing: &mut Routing, common: &Common, link: &mut Option<u32>) -> Resul
             break;
         }
     }
+    let links = routing.links()?;
+    if let Some(named) = named {
+        let index = links.iter().find(|link| link.name == named);
+        // One that has gone comes back with another number.
+        *link = index.map(|link| link.index).or(Some(0));
+        way = way.filter(|way| Some(way.link) == *link);
+    }
     if let Some(way) = way {
         *link = Some(way.link);
     }
     let up = match *link {
         None => None,
         Some(index) => {
-            let links = routing.links()?;
             // One that has gone is as good as down.
             Some(links.iter().any(|link| link.index == index && link.up))
         }
