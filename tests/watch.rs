@@ -1,5 +1,9 @@
 //! The guardian beside a real Asterisk 16 behind the real NAT of a kernel, with two real providers.
 
+#[allow(
+    dead_code,
+    reason = "the retrying client is for tests without an Asterisk"
+)]
 #[path = "taint/street.rs"]
 mod street;
 #[path = "support/support.rs"]
@@ -9,3 +13,5 @@ mod support;
 mod taints;
 #[path = "watch/town.rs"]
 mod town;
+#[path = "watch/troubles.rs"]
+mod troubles;

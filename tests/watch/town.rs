@@ -9,6 +9,7 @@
 use std::{
     fmt::Write as _,
     fs,
+    os::unix::fs::PermissionsExt as _,
     path::PathBuf,
     process::Command,
     time::{Duration, Instant},
@@ -53,11 +54,16 @@ impl Town {
     /// The same with a refresh in seconds that both providers grant, and a PBX that is changed.
     pub(crate) fn with(rules: &str, refresh: u32, change: impl Fn(Builder) -> Builder) -> Self {
         let street = Street::new();
-        street.net.ip(&["address add 203.0.113.2/32 dev lo"]).unwrap();
+        street
+            .net
+            .ip(&["address add 203.0.113.2/32 dev lo"])
+            .unwrap();
         street.nft(rules);
         let registrar = |ip: &str| {
             let ip: std::net::IpAddr = ip.parse().unwrap();
-            Asterisk::registrar(ip).refresh(refresh).start(&on(&street.net))
+            Asterisk::registrar(ip)
+                .refresh(refresh)
+                .start(&on(&street.net))
         };
         let (provider, other) = (registrar(PROVIDER), registrar(OTHER));
         let ip: std::net::IpAddr = PBX.parse().unwrap();
@@ -83,8 +89,21 @@ impl Town {
         options: &str,
         more: &str,
     ) -> Guardian<'a> {
+        self.guardian_as(host, options, more, |text| text)
+    }
+
+    /// The same with a configuration that is changed.
+    pub(crate) fn guardian_as<'a>(
+        &'a self,
+        host: &'a Namespace,
+        options: &str,
+        more: &str,
+        change: impl Fn(String) -> String,
+    ) -> Guardian<'a> {
         let folder = TempDir::with_prefix("watch-").unwrap();
-        fs::write(folder.path().join("ami.secret"), AMI_SECRET).unwrap();
+        let secret = folder.path().join("ami.secret");
+        fs::write(&secret, AMI_SECRET).unwrap();
+        fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
         let ami = self.pbx.ami();
         let (program, config) = self.pbx.program_and_configuration();
         let at = folder.path().display();
@@ -108,7 +127,7 @@ impl Town {
             config.display()
         )
         .unwrap();
-        fs::write(folder.path().join("watch.toml"), text).unwrap();
+        fs::write(folder.path().join("watch.toml"), change(text)).unwrap();
         let mut guardian = Guardian {
             town: self,
             folder,
@@ -133,15 +152,19 @@ impl Town {
     pub(crate) fn entries(&self, provider: &str) -> String {
         let mut command = Command::new("conntrack");
         command.args(["-L", "-p", "udp", "-s", PBX, "-d", provider]);
-        let ended = process::run(&mut command, &on(&self.street.router), Duration::from_secs(10));
+        let ended = process::run(
+            &mut command,
+            &on(&self.street.router),
+            Duration::from_secs(10),
+        );
         ended.stdout
     }
 
     /// Whether the flow to a provider goes out as `public` and is answered.
     pub(crate) fn gets_through(&self, provider: &str, public: &str) -> bool {
-        self.entries(provider).lines().any(|line| {
-            line.contains(&format!("dst={public} ")) && !line.contains("[UNREPLIED]")
-        })
+        self.entries(provider)
+            .lines()
+            .any(|line| line.contains(&format!("dst={public} ")) && !line.contains("[UNREPLIED]"))
     }
 
     /// Waits until it does; how long that took.
@@ -150,6 +173,17 @@ impl Town {
         process::poll(patience, || {
             self.gets_through(PROVIDER, public).then(|| began.elapsed())
         })
+    }
+
+    /// Makes the router forget the flow to the main provider: the next packet makes a new entry.
+    pub(crate) fn forget(&self) {
+        let mut command = Command::new("conntrack");
+        command.args(["-D", "-p", "udp", "-s", PBX, "-d", PROVIDER]);
+        process::run(
+            &mut command,
+            &on(&self.street.router),
+            Duration::from_secs(10),
+        );
     }
 
     /// The table of ours on a host, where it is.
@@ -199,7 +233,10 @@ impl Guardian<'_> {
 
     /// What it logs.
     pub(crate) fn log(&self) -> String {
-        self.running.as_ref().map(Running::stderr).unwrap_or_default()
+        self.running
+            .as_ref()
+            .map(Running::stderr)
+            .unwrap_or_default()
     }
 
     /// What `watch status` says; `None` where it does not answer.
