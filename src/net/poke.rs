@@ -68,7 +68,11 @@ pub async fn poke(peer: PeerAddr) -> Result<Poked, NetError> {
         let sent = Instant::now();
         if let Err(error) = socket.send(&Frame::Full(frame).to_vec()).await {
             // What ICMP said about the last one is told at the next sending as well.
-            ended = meaning(&error).unwrap_or(Poked::NotSent);
+            let Some(meaning) = meaning(&error) else {
+                tracing::debug!("nothing can be sent to {peer}: {error}");
+                return Ok(Poked::NotSent);
+            };
+            ended = meaning;
             tokio::time::sleep(wait).await;
             continue;
         }

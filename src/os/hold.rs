@@ -23,7 +23,7 @@ use crate::os::{OsError, program};
 pub const TABLE: &str = "iax2_natcheck";
 
 /// How long an order may take to show in the kernel.
-const PATIENCE: Duration = Duration::from_secs(3);
+const PATIENCE: Duration = Duration::from_secs(2);
 /// How often it is looked whether it does.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -186,18 +186,18 @@ impl Hold {
         let owner = if owns { "flags owner; " } else { "" };
         let Pbx { port, behind } = self.pbx;
         // Before connections are tracked: what is held keeps no entry alive.
-        let (hook, from) = match behind {
-            None => ("output", String::new()),
-            Some(IpAddr::V4(ip)) => ("prerouting", format!("ip saddr {ip} ")),
-            Some(IpAddr::V6(ip)) => ("prerouting", format!("ip6 saddr {ip} ")),
+        let v4 = format!("udp sport {port} ip daddr . udp dport @quiet counter drop; ");
+        let v6 = format!("udp sport {port} ip6 daddr . udp dport @quiet6 counter drop; ");
+        let (hook, rules) = match behind {
+            None => ("output", v4 + &v6),
+            Some(IpAddr::V4(ip)) => ("prerouting", format!("ip saddr {ip} {v4}")),
+            Some(IpAddr::V6(ip)) => ("prerouting", format!("ip6 saddr {ip} {v6}")),
         };
         format!(
             "add table inet {TABLE} {{ {owner}\
              set quiet {{ typeof ip daddr . udp dport; flags timeout; }}; \
              set quiet6 {{ typeof ip6 daddr . udp dport; flags timeout; }}; \
-             chain out {{ type filter hook {hook} priority -400; \
-             {from}udp sport {port} ip daddr . udp dport @quiet counter drop; \
-             {from}udp sport {port} ip6 daddr . udp dport @quiet6 counter drop; }}; }}\n"
+             chain out {{ type filter hook {hook} priority -400; {rules}}}; }}\n"
         )
     }
 

@@ -112,11 +112,11 @@ impl Common {
         (0..).map(ProviderId).zip(peers.iter().cloned()).collect()
     }
 
-    /// Waits for this long, or until something has happened.
-    pub(super) async fn pause(&self, limit: Duration) {
+    /// Waits for this long, or until something has happened; then true.
+    pub(super) async fn pause(&self, limit: Duration) -> bool {
         tokio::select! {
-            () = tokio::time::sleep(limit) => {}
-            () = self.nudge.notified() => {}
+            () = tokio::time::sleep(limit) => false,
+            () = self.nudge.notified() => true,
         }
     }
 }

@@ -15,7 +15,10 @@ use crate::{
 const SOON: Duration = Duration::from_secs(30);
 /// For how long the PBX retries into the fault.
 const FAULT: Duration = Duration::from_secs(10);
-/// The router's own table is read and mended.
+/// The router's own table is read and mended; nothing is held, so that the taint comes about.
+const MENDING: &str = "remedies = [\"delete-entry\", \"reregister\", \"notify\"]\u{0}[observe]\n\
+    router = true\n[policy]\nmin_gap = \"2s\"\n";
+/// The same, and packets are held while the WAN is down.
 const ON_ROUTER: &str = "[observe]\nrouter = true\nwan = \"ppp0\"\n[policy]\nmin_gap = \"2s\"\n";
 
 /// SNAT to an address, as on a static line.
@@ -25,7 +28,7 @@ fn snat(to: &str) -> String {
 
 /// Brings a taint about with `fault`, undoes the fault with `back`, and waits for the cure.
 fn cured(name: &str, town: &Town, taint: &str, public: &str, fault: impl Fn(), back: impl Fn()) {
-    let guardian = town.guardian(&town.street.router, "", ON_ROUTER);
+    let guardian = town.guardian(&town.street.router, "", MENDING);
     guardian.wait_for("main", "healthy", SOON);
     guardian.wait_for("other", "healthy", SOON);
     fault();
@@ -116,9 +119,7 @@ fn a_source_of_another_uplink_is_deleted() {
     let town = Town::new(&format!("{rules}{second}"));
     let street = &town.street;
     street.ip(&["route add default via 192.168.100.1 dev eth1 metric 200"]);
-    // The WAN that counts is whichever leads out.
-    let observe = "[observe]\nrouter = true\n[policy]\nmin_gap = \"2s\"\n";
-    let guardian = town.guardian(&street.router, "", observe);
+    let guardian = town.guardian(&street.router, "", MENDING);
     guardian.wait_for("main", "healthy", SOON);
     street.wan_down();
     let took = town.wait_until_through(SECOND, SOON);

@@ -16,6 +16,7 @@ use std::{
 };
 
 use iax2_natcheck::lab::kernel::Namespace;
+use nix::{sys::signal::kill, unistd::Pid};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -23,7 +24,7 @@ use crate::{
     street::{PBX, PROVIDER, Street, on},
     support::{
         asterisk::{AMI_SECRET, AMI_USER, Asterisk, Builder},
-        process::{self, Running},
+        process::{self, Process, Running},
         tool,
     },
 };
@@ -108,11 +109,14 @@ impl Town {
         let (program, config) = self.pbx.program_and_configuration();
         let at = folder.path().display();
         let mut text = String::new();
-        let remedies = if more.contains("remedies =") {
-            String::new()
-        } else {
-            "remedies = [\"hold\", \"delete-entry\", \"quiet\", \"reregister\", \"keep-open\", \"notify\"]"
-                .to_owned()
+        let remedies = match (more.contains("remedies ="), more.contains("router = true")) {
+            (true, _) => "",
+            (_, true) => {
+                "remedies = [\"hold\", \"delete-entry\", \"quiet\", \"reregister\", \"keep-open\", \"notify\"]"
+            }
+            (_, false) => {
+                "remedies = [\"hold\", \"quiet\", \"reregister\", \"keep-open\", \"notify\"]"
+            }
         };
         let (first, rest) = more.split_once('\u{0}').unwrap_or(("", more));
         write!(
@@ -137,6 +141,17 @@ impl Town {
         };
         guardian.start();
         guardian
+    }
+
+    /// Kills the PBX's Asterisk and starts another one with its configuration.
+    pub(crate) fn restart(&self) -> Process {
+        let pid = Pid::from_raw(self.pbx.pid().try_into().unwrap());
+        kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+        let (program, config) = self.pbx.program_and_configuration();
+        let log = config.with_file_name("restarted");
+        let mut command = Command::new(program);
+        command.args(["-f", "-C"]).arg(config);
+        Process::start(&mut command, &on(&self.street.pbx), &log)
     }
 
     /// The line of an account in the PBX's registry.

@@ -87,8 +87,11 @@ async fn calls(asterisk: &Asterisk) -> Result<usize, Refusal> {
 }
 
 async fn has_module(asterisk: &Asterisk) -> Result<bool, Refusal> {
-    let said = cli(asterisk, "module show like chan_iax2.so").await?;
-    Ok(said.contains("1 modules loaded"))
+    match asterisk.cli.registry().await {
+        Ok(_) => Ok(true),
+        Err(OsError::NoIax2 { .. }) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
 async fn cli(asterisk: &Asterisk, command: &str) -> Result<String, Refusal> {

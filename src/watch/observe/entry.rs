@@ -59,7 +59,10 @@ async fn session(common: &Common, asterisk: &Asterisk, sight: &mut Sight) -> Res
         let every = common.most_often(|cadence| cadence.entry).min(AGAIN);
         let mut cadence = common.cadence.clone();
         tokio::select! {
-            () = common.pause(every) => {}
+            // What has changed may have changed the rules as well.
+            nudged = common.pause(every) => if nudged {
+                look.forget_rules(Duration::ZERO);
+            },
             _ = cadence.changed() => tokio::time::sleep(LEAST).await,
         }
     }

@@ -15,15 +15,17 @@ pub(in crate::watch) async fn run(common: Common, provider: ProviderId) {
     let (mut cadence, mut peers) = (common.cadence.clone(), common.peers.clone());
     let place = usize::from(provider.0);
     loop {
-        let began = Instant::now();
+        let mut began = Instant::now();
         let mine = peers.borrow_and_update().get(place).cloned();
-        ask(
-            &common,
-            &mut sight,
-            provider,
-            &mine.clone().unwrap_or_default(),
-        )
-        .await;
+        let asked = mine.clone().unwrap_or_default();
+        loop {
+            let nudged = common.nudge.notified();
+            tokio::select! {
+                () = ask(&common, &mut sight, provider, &asked) => break,
+                // The way has changed: what was asked on the old one tells nothing of the new one.
+                () = nudged => began = Instant::now(),
+            }
+        }
         loop {
             let every = cadence
                 .borrow_and_update()
@@ -31,6 +33,7 @@ pub(in crate::watch) async fn run(common: Common, provider: ProviderId) {
                 .map_or(AGAIN, |it| it.poke);
             tokio::select! {
                 () = sleep_until(began + every) => break,
+                () = common.nudge.notified() => break,
                 // Sooner from now on, perhaps.
                 changed = cadence.changed() => if changed.is_err() { return },
                 changed = peers.changed() => {
