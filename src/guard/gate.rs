@@ -17,18 +17,19 @@ impl Guard {
         if self.in_flight.is_some() {
             return;
         }
-        for place in 0..self.lines.len() {
-            let Some(line) = self.lines.get(place) else {
-                return;
-            };
-            let Some(proposal) = line.propose(Surroundings {
+        let mut proposals = vec![];
+        for (place, line) in self.lines.iter().enumerate() {
+            let proposal = line.propose(Surroundings {
                 policy: &self.policy,
                 host: &self.host,
                 left_unloaded: self.left_unloaded,
                 now: self.now,
-            }) else {
-                continue;
-            };
+            });
+            proposals.extend(proposal.map(|proposal| (place, proposal)));
+        }
+        // Asterisk registers with all its providers at once: first all of them are made ready.
+        proposals.sort_by_key(|(_, proposal)| proposal.action.kind() == ActionKind::Reregister);
+        for (place, proposal) in proposals {
             let kind = proposal.action.kind();
             let gate = self.gate(place, kind);
             let Some(line) = self.lines.get_mut(place) else {
@@ -138,9 +139,10 @@ impl Guard {
             self.left_unloaded = false;
         }
         if worked && (is_load || kind == ActionKind::Reregister) {
-            // Asterisk registers with all its providers anew.
+            // Asterisk has registered with all its providers anew.
             for line in &mut self.lines {
-                if line.incident.is_some() {
+                if line.incident.is_some() && line.restraint.is_none() {
+                    line.plan.pop_if(|next| *next == ActionKind::Reregister);
                     line.anew(now);
                 }
             }

@@ -54,6 +54,14 @@ impl Restraint {
             Self::Held { since, .. } | Self::Quiet { since, .. } => since,
         }
     }
+
+    /// When the kernel lifts it by itself.
+    pub(crate) const fn lifts(self) -> Instant {
+        match self {
+            Self::Held { lifts, .. } => lifts,
+            Self::Quiet { until, .. } => until,
+        }
+    }
 }
 
 /// Keepalives that are being sent.
@@ -92,6 +100,8 @@ pub(crate) struct Line {
     pub(crate) restrained: Vec<PeerAddr>,
     /// What keeps the mapping open.
     pub(crate) kept_open: Option<KeptOpen>,
+    /// The mapping needs keepalives this often, unless something else is found.
+    pub(crate) needs_open: Option<Duration>,
     /// What is still to be done of a remedy, the next step last.
     pub(crate) plan: Vec<ActionKind>,
     /// The next rung of the ladder of remedies, in this incident.
@@ -135,6 +145,7 @@ impl Line {
             restraint: None,
             restrained: Vec::new(),
             kept_open: None,
+            needs_open: None,
             plan: Vec::new(),
             rung: 0,
             quiets: 0,
@@ -401,6 +412,7 @@ impl Line {
                     peers: peers.clone(),
                     every: *every,
                 });
+                self.needs_open = Some(*every);
                 self.agreement.clear();
             }
             Action::StopKeepOpen { .. } => self.kept_open = None,
@@ -436,13 +448,14 @@ impl Line {
 
     /// The instants at which something changes by itself.
     pub(crate) fn deadlines(&self) -> impl Iterator<Item = (Instant, &'static str)> {
-        let restraint = self.restraint.map(|restraint| match restraint {
-            Restraint::Held { lifts, .. } => (
-                lifts.checked_sub(HOLD / 2).unwrap_or(lifts),
-                "extend the hold",
-            ),
-            Restraint::Quiet { until, .. } => (until, "end the quiet period"),
-        });
+        let extension = match self.restraint {
+            Some(Restraint::Held { lifts, .. }) => lifts.checked_sub(HOLD / 2),
+            Some(Restraint::Quiet { .. }) | None => None,
+        };
+        let extension = extension.map(|due| (due, "extend the hold"));
+        let lifted = self
+            .restraint
+            .map(|restraint| (restraint.lifts(), "go on after the kernel's lifting"));
         let over = self
             .healthy_since
             .filter(|_| self.incident.is_some())
@@ -457,7 +470,8 @@ impl Line {
             .values()
             .filter(|_| self.incident.is_some() || self.kept_open.is_some())
             .map(|barred| (barred.until, "try again what failed"));
-        restraint.into_iter().chain(over).chain(gaps).chain(barred)
+        let own = extension.into_iter().chain(lifted);
+        own.chain(over).chain(gaps).chain(barred)
     }
 }
 

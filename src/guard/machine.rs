@@ -11,7 +11,7 @@ use crate::guard::{
     action::{Action, ActionResult, Decision},
     diagnosis::{Cadence, Diagnosed, Diagnosis, GuardEvent, Incident},
     facts::HostFacts,
-    line::{Line, Restraint},
+    line::Line,
     observation::{Observation, Observer, ProviderId, RegistryState},
     patience::Budget,
     policy::{LONGEST_SILENCE, Policy},
@@ -126,7 +126,7 @@ impl Guard {
             .min_by_key(|(due, _)| *due)
     }
 
-    /// How often to look at a provider now.
+    /// How often to look at a provider now; besides, at once when the way out changes.
     #[must_use]
     pub fn cadence(&self, provider: ProviderId) -> Cadence {
         let seconds = Duration::from_secs;
@@ -261,8 +261,9 @@ impl Guard {
         let now = self.now;
         let siblings: Vec<_> = self.lines.iter().map(|line| self.sibling(line)).collect();
         for (line, sibling) in self.lines.iter_mut().zip(siblings) {
-            if let Some(Restraint::Quiet { until, .. }) = line.restraint
-                && until <= now
+            if line
+                .restraint
+                .is_some_and(|restraint| restraint.lifts() <= now)
             {
                 line.released(now);
             }
@@ -276,6 +277,14 @@ impl Guard {
             };
             if seen.diagnosis == Diagnosis::Healthy && line.restraint.is_none() {
                 line.plan.clear();
+                if line.kept_open.is_some()
+                    && line
+                        .look_at(&self.policy, &self.host, sibling, now)
+                        .hole()
+                        .is_none()
+                {
+                    line.needs_open = None;
+                }
             }
             self.events.extend(line.look(seen, counts, now));
         }

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// A keepalive is not sent more often than this.
-const SHORTEST_KEEP_OPEN: Duration = Duration::from_secs(2);
+pub(crate) const SHORTEST_KEEP_OPEN: Duration = Duration::from_secs(2);
 /// What a person need not hear of before it has lasted so long.
 const TELL_AFTER: Duration = Duration::from_secs(600);
 /// Silence with nothing to compare it with must last so long before anything is done.
@@ -72,6 +72,9 @@ impl Line {
         if let Some(next) = self.plan.last() {
             return self.step(*next, around);
         }
+        if self.seen.diagnosis == Diagnosis::Healthy {
+            return self.resume_keeping_open(around);
+        }
         match self.confirmed()? {
             Diagnosis::NotKnown | Diagnosis::Healthy | Diagnosis::InTransit => None,
             Diagnosis::WanDown => self.hold(around).or_else(|| self.tell_later(around)),
@@ -123,6 +126,9 @@ impl Line {
         let now = around.now;
         let is_down = around.host.wan.and_then(|wan| wan.what.is_down());
         let rests_on_silence = is_down != Some(true);
+        if self.is_barred(ActionKind::Release, now) {
+            return None; // the kernel lifts it soon
+        }
         if rests_on_silence {
             if let Some(release) = self.release(since, is_down, around) {
                 return Some(release);
@@ -287,6 +293,21 @@ impl Line {
         let mut proposal = propose_one(action, &self.words())?;
         proposal.begins = Some(vec![ActionKind::KeepOpen]);
         self.remedies.allows(around.now).then_some(proposal)
+    }
+
+    /// An incident, or a restart, has interrupted the keepalives.
+    fn resume_keeping_open(&self, around: Surroundings<'_>) -> Option<Proposal> {
+        let every = self.needs_open.filter(|_| self.kept_open.is_none())?;
+        let peers = self.facts.peers();
+        if peers.is_empty() || !self.can(ActionKind::KeepOpen, around.now) {
+            return None;
+        }
+        let action = Action::KeepOpen {
+            peers,
+            every,
+            ttl: self.policy.keep_open_ttl,
+        };
+        propose_one(action, "the mapping was found to need it")
     }
 
     /// Keepalives would keep a wrong entry alive as well, and a right one needs none without a hole.

@@ -20,6 +20,7 @@ use crate::{
         machine::Guard,
         patience::{Backoff, Budget, HOUR},
         policy::Policy,
+        remedy::SHORTEST_KEEP_OPEN,
     },
 };
 
@@ -58,6 +59,8 @@ pub struct SavedProvider {
     pub stream_s: Option<f64>,
     /// The refresh in force, in seconds.
     pub refresh_s: Option<u64>,
+    /// The mapping needs keepalives every so many seconds.
+    pub keep_open_s: Option<f64>,
     /// Remedies tried since the last success.
     pub attempts: u32,
     /// In how many seconds the next one may be tried.
@@ -165,6 +168,7 @@ impl Line {
             exchange_s: self.facts.exchange.map(|timer| timer.as_secs_f64()),
             stream_s: self.facts.stream.map(|timer| timer.as_secs_f64()),
             refresh_s: self.facts.refresh.map(|refresh| refresh.as_secs()),
+            keep_open_s: self.needs_open.map(|every| every.as_secs_f64()),
             attempts: self.remedies.attempts,
             next_in_s: self
                 .remedies
@@ -211,6 +215,7 @@ impl Line {
         self.facts.exchange = timer(saved.exchange_s);
         self.facts.stream = timer(saved.stream_s);
         self.facts.refresh = saved.refresh_s.map(Duration::from_secs);
+        self.needs_open = timer(saved.keep_open_s).filter(|every| *every >= SHORTEST_KEEP_OPEN);
         let next_in = saved.next_in_s.map(Duration::from_secs);
         self.remedies = Backoff {
             attempts: saved.attempts,

@@ -20,16 +20,22 @@ pub struct Imported {
 #[derive(Debug, Default)]
 struct Script<'a> {
     program: Option<&'a str>,
-    asks_registry: bool,
-    unloads: bool,
-    forces: bool,
-    loads: bool,
-    restarts: bool,
-    flushes: bool,
-    calls_script: Option<&'a str>,
+    does: BTreeSet<Does>,
+    called: Option<&'a str>,
     pause: Option<Duration>,
     patterns: BTreeSet<String>,
     hosts: BTreeSet<String>,
+}
+
+/// What such scripts do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Does {
+    AskRegistry,
+    Unload,
+    UnloadByForce,
+    Load,
+    Restart,
+    Flush,
 }
 
 /// Words of `iax2 show registry` and of shells that name no provider.
@@ -60,8 +66,9 @@ pub fn import(
     registry: &[RegistryEntry],
 ) -> Result<Imported, ConfigError> {
     let script = Script::read(text);
-    if !(script.unloads || script.loads || script.restarts || script.asks_registry) {
-        let what = match script.calls_script {
+    let cures = [Does::AskRegistry, Does::Unload, Does::Load, Does::Restart];
+    if !cures.iter().any(|cure| script.does.contains(cure)) {
+        let what = match script.called {
             Some(called) => format!(
                 "this is a crontab that runs {called}; give that script itself to --import-cron"
             ),
@@ -98,17 +105,29 @@ impl<'a> Script<'a> {
     fn read_line(&mut self, line: &'a str) {
         let lower = line.to_ascii_lowercase();
         let mentions = |words: &str| lower.contains(words);
-        self.asks_registry |= mentions("iax2 show registry");
         let names_module = mentions("chan_iax2");
-        self.unloads |= mentions("unload") && names_module;
-        self.forces |= mentions("unload -f") && names_module;
-        let reloads = mentions("module reload") || mentions("module refresh");
-        let loads = mentions("module load") || (mentions("load chan_iax2") && !mentions("unload"));
-        self.loads |= names_module && (loads || reloads);
-        self.restarts |= ["restart", "core stop", "kill"]
+        let unloads = mentions("unload") && names_module;
+        let loads = ["module load", "module reload", "module refresh", "-rx load"]
+            .iter()
+            .any(|words| mentions(words));
+        let restarts = ["restart", "core stop", "kill"]
             .iter()
             .any(|verb| mentions(verb) && mentions("asterisk"));
-        self.flushes |= mentions("conntrack -f") || mentions("conntrack --flush");
+        for (what, is_done) in [
+            (Does::AskRegistry, mentions("iax2 show registry")),
+            (Does::Unload, unloads),
+            (Does::UnloadByForce, unloads && mentions("unload -f")),
+            (Does::Load, loads && names_module),
+            (Does::Restart, restarts),
+            (
+                Does::Flush,
+                mentions("conntrack -f") || mentions("conntrack --flush"),
+            ),
+        ] {
+            if is_done {
+                self.does.insert(what);
+            }
+        }
         let words = || {
             line.split(|c: char| c.is_whitespace() || ";|&()`\"'".contains(c))
                 .filter(|word| !word.is_empty())
@@ -123,24 +142,24 @@ impl<'a> Script<'a> {
                 && !["asterisk", "sh", "bash", "null", "env"].contains(&name)
                 && !word.starts_with("/dev/");
             if is_script && words().next() != Some(word) {
-                self.calls_script.get_or_insert(word);
+                self.called.get_or_insert(word);
             }
         }
         if let Some(pause) = after(line, "sleep").and_then(seconds) {
             self.pause = self.pause.max(Some(pause));
         }
-        if mentions("grep") || mentions("awk") {
-            for pattern in quoted(line).chain(after(line, "grep")) {
-                self.read_pattern(pattern);
+        for part in line.split(['|', ';', '&']) {
+            let program = part.split_whitespace().next().unwrap_or_default();
+            if ["grep", "egrep", "fgrep", "awk"].contains(&program) {
+                for pattern in quoted(part).chain(after(part, program)) {
+                    self.read_pattern(pattern);
+                }
             }
         }
     }
 
     /// A pattern names a state, an account or a host.
     fn read_pattern(&mut self, pattern: &str) {
-        if pattern.contains("iax2 ") || pattern.starts_with('-') {
-            return;
-        }
         for word in pattern.split(|c: char| c.is_whitespace() || "\\|()^$*/{}".contains(c)) {
             let word = word.trim_end_matches([':', ',']);
             if word.is_empty() || STATES.contains(&word) || word == "print" {
@@ -160,15 +179,19 @@ impl<'a> Script<'a> {
     fn notes(&self) -> Vec<String> {
         let mut notes = vec![];
         if let Some(pause) = self.pause {
+            let pause = pause.as_secs();
+            let short = if pause < 120 {
+                format!(", which {pause} s do not outlast")
+            } else {
+                String::new()
+            };
             notes.push(format!(
-                "It waits {} s between unloading and loading. A guardian waits as long as the NAT's timer \
-                 is: 30 s for an entry that was never answered, 120 s on Linux for one that was, \
-                 which {} s do not outlast; and it silences the one provider, not the channel.",
-                pause.as_secs(),
-                pause.as_secs()
+                "It waits {pause} s between unloading and loading. A guardian waits as long as the \
+                 NAT's timer is: on Linux 30 s for an entry that was never answered and 120 s for one \
+                 that was{short}; and it silences the one provider, not the channel."
             ));
         }
-        if self.unloads {
+        if self.does.contains(&Does::Unload) {
             notes.push(
                 "It unloads the channel, which is refused while a call is up and leaks memory. The \
                  remedies below do without; add \"reload-module\" to remedies if nothing else \
@@ -176,24 +199,24 @@ impl<'a> Script<'a> {
                     .to_owned(),
             );
         }
-        if self.forces {
+        if self.does.contains(&Does::UnloadByForce) {
             notes.push("It unloads by force and so ends calls. No remedy does that.".to_owned());
         }
-        if self.restarts {
+        if self.does.contains(&Does::Restart) {
             notes.push(
                 "It restarts Asterisk, which ends calls. No remedy does that; the remedy \"run\" \
                  may run a command of yours."
                     .to_owned(),
             );
         }
-        if self.flushes {
+        if self.does.contains(&Does::Flush) {
             notes.push(
                 "It empties the table of connections. The remedy \"delete-entry\" deletes the one \
                  entry; it is on where this host is the router."
                     .to_owned(),
             );
         }
-        if self.asks_registry {
+        if self.does.contains(&Does::AskRegistry) {
             notes.push(
                 "It trusts what iax2 show registry says. A guardian asks from another port and \
                  watches Asterisk's own, and waits while a request is merely sent."
@@ -254,19 +277,12 @@ impl<'a> Script<'a> {
         ];
         let mut names = BTreeSet::new();
         for (host, user) in providers {
-            let base = user
+            let mut name = user
                 .as_ref()
-                .map_or(host.clone(), |user| format!("{user}@{host}"));
-            let name = (1..)
-                .map(|n| {
-                    if n == 1 {
-                        base.clone()
-                    } else {
-                        format!("{base} {n}")
-                    }
-                })
-                .find(|name| !names.contains(name))
-                .unwrap_or(base);
+                .map_or_else(|| host.clone(), |user| format!("{user}@{host}"));
+            while names.contains(&name) {
+                name.push('\'');
+            }
             lines.push(String::new());
             lines.push("[[provider]]".to_owned());
             lines.push(format!("name = {}", basic_string(&name)));

@@ -93,7 +93,7 @@ fn every_mistake_is_named_with_its_line_and_its_fix() {
         (
             "[[provider]]\nname = \"a\"\nhost = \"h..example\"\n",
             3,
-            "is no host",
+            "names no host",
         ),
         ("+color = 1\n", 4, "unknown field `color`"),
         (
