@@ -9,6 +9,10 @@ mod street;
 #[path = "support/support.rs"]
 mod support;
 
+#[path = "watch/operation.rs"]
+mod operation;
+#[path = "watch/script.rs"]
+mod script;
 #[path = "watch/taints.rs"]
 mod taints;
 #[path = "watch/town.rs"]

@@ -18,7 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 
 use crate::{
     guard::{
@@ -43,10 +43,40 @@ pub(super) struct Common {
     pub(super) cadence: watch::Receiver<Vec<Cadence>>,
     /// Where the providers are.
     pub(super) peers: watch::Receiver<Peers>,
-    /// Says that something has happened that is worth a look at once.
-    pub(super) nudge: Arc<Notify>,
+    nudge: Nudge,
     /// What is shared beside the guardian.
     pub(super) shared: Shared,
+}
+
+/// Says to all observers that something has happened.
+#[derive(Clone, Debug)]
+pub(super) struct Nudge(Arc<watch::Sender<u64>>);
+
+impl Nudge {
+    pub(super) fn new() -> Self {
+        Self(Arc::new(watch::channel(0).0))
+    }
+}
+
+/// What has been said since this observer listened last; nothing is missed while it does something else.
+#[derive(Debug)]
+pub(super) struct Nudges(watch::Receiver<u64>);
+
+impl Nudges {
+    /// Waits for the next one.
+    pub(super) async fn next(&mut self) {
+        if self.0.changed().await.is_err() {
+            std::future::pending().await
+        }
+    }
+
+    /// Waits for this long, or until something has happened; then true.
+    pub(super) async fn pause(&mut self, limit: Duration) -> bool {
+        tokio::select! {
+            () = tokio::time::sleep(limit) => false,
+            () = self.next() => true,
+        }
+    }
 }
 
 /// What observers and effects tell each other.
@@ -77,7 +107,7 @@ impl Common {
         to: mpsc::Sender<Observation>,
         cadence: watch::Receiver<Vec<Cadence>>,
         peers: watch::Receiver<Peers>,
-        nudge: Arc<Notify>,
+        nudge: Nudge,
         shared: Shared,
     ) -> Self {
         Self {
@@ -112,12 +142,16 @@ impl Common {
         (0..).map(ProviderId).zip(peers.iter().cloned()).collect()
     }
 
-    /// Waits for this long, or until something has happened; then true.
-    pub(super) async fn pause(&self, limit: Duration) -> bool {
-        tokio::select! {
-            () = tokio::time::sleep(limit) => false,
-            () = self.nudge.notified() => true,
-        }
+    /// Says that something has happened that is worth a look at once.
+    pub(super) fn nudge(&self) {
+        self.nudge
+            .0
+            .send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// What is said so from now on.
+    pub(super) fn nudges(&self) -> Nudges {
+        Nudges(self.nudge.0.subscribe())
     }
 }
 
@@ -145,12 +179,15 @@ impl Sight {
         }
     }
 
-    /// It does not, and why.
-    pub(super) async fn blind(&mut self, common: &Common, reason: String) {
-        if self.blind.as_ref().and_then(Option::as_ref) != Some(&reason) {
-            self.blind = Some(Some(reason.clone()));
-            let observer = self.observer;
-            common.tell(Seen::Blind { observer, reason }).await;
+    /// It does not, and why. Whether that is news.
+    pub(super) async fn blind(&mut self, common: &Common, reason: String) -> bool {
+        let known = self.blind.as_ref().and_then(Option::as_ref);
+        if known == Some(&reason) {
+            return false;
         }
+        self.blind = Some(Some(reason.clone()));
+        let observer = self.observer;
+        common.tell(Seen::Blind { observer, reason }).await;
+        true
     }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    sync::{Notify, mpsc, watch},
+    sync::{mpsc, watch},
     task::JoinSet,
 };
 
@@ -26,7 +26,7 @@ use crate::{
         effects::{Effects, Order},
         journal::{Journal, Told, words},
         metrics,
-        observe::{self, Common, Peers, Shared, clock::Clocks},
+        observe::{self, Common, Nudge, Peers, Shared, clock::Clocks},
         picture::Picture,
         server,
         setup::Setup,
@@ -89,7 +89,7 @@ struct Work {
     journal: Journal,
     clocks: Clocks,
     shared: Shared,
-    nudge: Arc<Notify>,
+    nudge: Nudge,
     observed: mpsc::Receiver<Observation>,
     observing: mpsc::Sender<Observation>,
     observers: JoinSet<()>,
@@ -147,7 +147,7 @@ impl Work {
             store,
             clocks: Clocks::new(),
             shared,
-            nudge: Arc::new(Notify::new()),
+            nudge: Nudge::new(),
             observed,
             observing,
             observers: JoinSet::new(),
@@ -183,7 +183,7 @@ impl Work {
             self.observing.clone(),
             self.cadence.subscribe(),
             known,
-            Arc::clone(&self.nudge),
+            self.nudge.clone(),
             self.shared.clone(),
         );
         let asterisk = self.setup.asterisk.clone();

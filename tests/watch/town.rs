@@ -101,6 +101,11 @@ impl Town {
         more: &str,
         change: impl Fn(String) -> String,
     ) -> Guardian<'a> {
+        let folder = self.configured(more, change);
+        self.start(folder, host, options, |_| {})
+    }
+
+    fn configured(&self, more: &str, change: impl Fn(String) -> String) -> TempDir {
         let folder = TempDir::with_prefix("watch-").unwrap();
         let secret = folder.path().join("ami.secret");
         fs::write(&secret, AMI_SECRET).unwrap();
@@ -132,11 +137,33 @@ impl Town {
         )
         .unwrap();
         fs::write(folder.path().join("watch.toml"), change(text)).unwrap();
+        folder
+    }
+
+    /// The same with a command that is changed before it is started.
+    pub(crate) fn guardian_with<'a>(
+        &'a self,
+        host: &'a Namespace,
+        more: &str,
+        change: impl Fn(&mut Command) + 'a,
+    ) -> Guardian<'a> {
+        let folder = self.configured(more, |text| text);
+        self.start(folder, host, "", change)
+    }
+
+    fn start<'a>(
+        &'a self,
+        folder: TempDir,
+        host: &'a Namespace,
+        options: &str,
+        change: impl Fn(&mut Command) + 'a,
+    ) -> Guardian<'a> {
         let mut guardian = Guardian {
             town: self,
             folder,
             options: options.to_owned(),
             host,
+            change: Box::new(change),
             running: None,
         };
         guardian.start();
@@ -215,6 +242,7 @@ pub(crate) struct Guardian<'a> {
     folder: TempDir,
     options: String,
     host: &'a Namespace,
+    change: Box<dyn Fn(&mut Command) + 'a>,
     running: Option<Running>,
 }
 
@@ -224,6 +252,7 @@ impl Guardian<'_> {
         let config = self.folder.path().join("watch.toml");
         let line = format!("watch -v --config {} {}", config.display(), self.options);
         let mut command = tool::command(&line);
+        (self.change)(&mut command);
         self.running = Some(Running::start(&mut command, &on(self.host)));
         let ready = process::poll(BOOT, || self.status());
         assert!(ready.is_some(), "no guardian:\n{}", self.log());

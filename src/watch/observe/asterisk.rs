@@ -54,7 +54,8 @@ pub(in crate::watch) async fn run(common: Common, asterisk: Asterisk, providers:
                 observer.failed(&error).await;
             }
             let every = observer.common.most_often(|cadence| cadence.registry);
-            observer.common.pause(every).await;
+            // What this look has said itself is no reason for the next one.
+            observer.common.nudges().pause(every).await;
         },
     }
 }
@@ -71,7 +72,8 @@ impl AsteriskObserver {
     /// One session, until it ends.
     async fn session(&mut self, manager: &mut Manager) -> OsError {
         // What waits for Asterisk to come back need not wait longer.
-        self.common.nudge.notify_waiters();
+        self.common.nudge();
+        let mut nudges = self.common.nudges();
         loop {
             if let Err(error) = self.look(manager).await {
                 return error;
@@ -83,7 +85,7 @@ impl AsteriskObserver {
                 let every = self.common.most_often(|cadence| cadence.registry);
                 tokio::select! {
                     () = tokio::time::sleep_until(began + every) => break,
-                    () = self.common.nudge.notified() => break,
+                    () = nudges.next() => break,
                     changed = cadence.changed() => if changed.is_err() { std::future::pending().await },
                     told = manager.told() => match told {
                         Ok(_) => break,
@@ -213,8 +215,9 @@ impl AsteriskObserver {
         if matches!(error, OsError::NotRunning) {
             self.common.tell(Seen::Asterisk(Process::Down)).await;
         }
-        self.sight.blind(&self.common, error.to_string()).await;
-        self.common.nudge.notify_waiters();
+        if self.sight.blind(&self.common, error.to_string()).await {
+            self.common.nudge();
+        }
     }
 }
 

@@ -46,6 +46,7 @@ async fn session(common: &Common, asterisk: &Asterisk, sight: &mut Sight) -> Res
         routing: Routing::open()?,
         rules: None,
     };
+    let mut nudges = common.nudges();
     loop {
         let mut doubted = false;
         for (provider, peers) in common.providers() {
@@ -60,7 +61,7 @@ async fn session(common: &Common, asterisk: &Asterisk, sight: &mut Sight) -> Res
         let mut cadence = common.cadence.clone();
         tokio::select! {
             // What has changed may have changed the rules as well.
-            nudged = common.pause(every) => if nudged {
+            nudged = nudges.pause(every) => if nudged {
                 look.forget_rules(Duration::ZERO);
             },
             _ = cadence.changed() => tokio::time::sleep(LEAST).await,

@@ -14,16 +14,16 @@ pub(in crate::watch) async fn run(common: Common, provider: ProviderId) {
     let mut sight = Sight::new(Observer::Poke);
     let (mut cadence, mut peers) = (common.cadence.clone(), common.peers.clone());
     let place = usize::from(provider.0);
+    let mut nudges = common.nudges();
     loop {
         let mut began = Instant::now();
         let mine = peers.borrow_and_update().get(place).cloned();
         let asked = mine.clone().unwrap_or_default();
         loop {
-            let nudged = common.nudge.notified();
             tokio::select! {
                 () = ask(&common, &mut sight, provider, &asked) => break,
                 // The way has changed: what was asked on the old one tells nothing of the new one.
-                () = nudged => began = Instant::now(),
+                () = nudges.next() => began = Instant::now(),
             }
         }
         loop {
@@ -33,7 +33,7 @@ pub(in crate::watch) async fn run(common: Common, provider: ProviderId) {
                 .map_or(AGAIN, |it| it.poke);
             tokio::select! {
                 () = sleep_until(began + every) => break,
-                () = common.nudge.notified() => break,
+                () = nudges.next() => break,
                 // Sooner from now on, perhaps.
                 changed = cadence.changed() => if changed.is_err() { return },
                 changed = peers.changed() => {

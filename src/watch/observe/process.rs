@@ -18,12 +18,13 @@ pub(in crate::watch) async fn run(common: Common, pid_file: PathBuf) {
     let mut watched = Watched::new(&pid_file);
     let mut sight = Sight::new(Observer::Process);
     let mut known = None;
+    let mut nudges = common.nudges();
     loop {
         let now = watched.look();
         sight.sees(&common).await;
         let Some(now) = now else {
             common.tell(Seen::Asterisk(Process::Down)).await;
-            common.pause(DOWN).await;
+            nudges.pause(DOWN).await;
             continue;
         };
         let this = (now.pid, now.started);
@@ -33,6 +34,6 @@ pub(in crate::watch) async fn run(common: Common, pid_file: PathBuf) {
         known = Some(this);
         let resident = now.resident;
         common.tell(Seen::Memory { resident }).await;
-        common.pause(EVERY).await;
+        nudges.pause(EVERY).await;
     }
 }

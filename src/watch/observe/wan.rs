@@ -44,7 +44,7 @@ async fn session(common: &Common, named: Option<&str>, sight: &mut Sight) -> Res
         sight.sees(common).await;
         common.tell(Seen::Wan(wan)).await;
         if known.is_some_and(|known| known != wan) {
-            common.nudge.notify_waiters();
+            common.nudge();
         }
         known = Some(wan);
         tokio::select! {
