@@ -5,6 +5,7 @@ pub(crate) mod args;
 pub(crate) mod call;
 pub(crate) mod check;
 pub(crate) mod completions;
+pub(crate) mod config;
 pub(crate) mod demo;
 pub(crate) mod devices;
 pub(crate) mod exit;
@@ -58,6 +59,7 @@ pub(crate) fn run(cli: &Cli, progress: &Progress) -> Result<u8> {
         Command::Serve(args) => serve::run(args, common),
         Command::Report(args) => report::run(args, common),
         Command::Devices(args) => devices::run(args, common),
+        Command::Config => config::run(),
         Command::Man => man::run(),
         Command::Completions(args) => completions::run(args),
     }

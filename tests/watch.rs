@@ -1,5 +1,10 @@
 //! The guardian beside a real Asterisk 16 behind the real NAT of a kernel, with two real providers.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "the helpers of tests are no tests to the lint"
+)]
+
 #[allow(
     dead_code,
     reason = "the retrying client is for tests without an Asterisk"

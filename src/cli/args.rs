@@ -94,6 +94,9 @@ pub(crate) enum Command {
     /// Show what is known of NAT devices: timers, what to change, and where
     #[command(after_help = "Example:\n  iax2-natcheck devices sonicwall tz")]
     Devices(DevicesArgs),
+    /// Print the commented sample configuration of watch
+    #[command(after_help = "Example:\n  iax2-natcheck config > /etc/iax2-natcheck/watch.toml")]
+    Config,
     /// Print the manual page
     #[command(after_help = "Example:\n  iax2-natcheck man > iax2-natcheck.1")]
     Man,

@@ -1,11 +1,16 @@
 //! `watch`: the guardian, and what is asked of one that runs.
 
-use std::{fs, io::ErrorKind, path::Path};
+use std::{
+    fs,
+    io::{ErrorKind, Write as _, stderr},
+    path::Path,
+};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use iax2_natcheck::{
     config,
-    watch::{self, Setup, Told},
+    os::asterisk,
+    watch::{self, Places, Setup, Told},
 };
 
 use crate::cli::{
@@ -30,6 +35,7 @@ pub(crate) fn run(args: &WatchArgs, common: &Common) -> Result<u8> {
     match args.command {
         Some(WatchCommand::Status) => status(&args.config, json),
         Some(WatchCommand::History) => history(&args.config, json),
+        None if args.import_cron.is_some() => import(args.import_cron.as_deref()),
         None if args.check_config => {
             let config = config::watch::read(&args.config)?;
             let mut needs = vec![];
@@ -60,6 +66,22 @@ pub(crate) fn run(args: &WatchArgs, common: &Common) -> Result<u8> {
     }
 }
 
+/// A configuration that does what the script is for. What was found in it goes to stderr.
+fn import(script: Option<&Path>) -> Result<u8> {
+    let path = script.unwrap_or(Path::new("-"));
+    let text =
+        fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
+    // Where Asterisk cannot be asked, the providers are for the user to write.
+    let registry = block_on(async { Ok(asterisk::Cli::default().registry().await) })?;
+    let imported = config::watch::import_cron::import(&text, path, &registry.unwrap_or_default())?;
+    output::print(&imported.toml)?;
+    for note in imported.notes {
+        // Where stderr is closed, nobody reads it.
+        let _ = writeln!(stderr(), "{note}");
+    }
+    Ok(0)
+}
+
 fn setup(args: &WatchArgs) -> Result<Setup> {
     let mut setup = Setup::from(config::watch::read(&args.config)?);
     setup.dry_run |= args.dry_run;
@@ -71,8 +93,7 @@ fn setup_again(args: &WatchArgs) -> Result<Setup, String> {
 }
 
 fn status(config: &Path, json: bool) -> Result<u8> {
-    let config = config::watch::read(config)?;
-    let view = watch::ask(&config.files.socket)?;
+    let view = watch::ask(&Places::read(config)?.socket)?;
     if json {
         output::print(&(serde_json::to_string_pretty(&view)? + "\n"))?;
     } else {
@@ -82,9 +103,8 @@ fn status(config: &Path, json: bool) -> Result<u8> {
 }
 
 fn history(config: &Path, json: bool) -> Result<u8> {
-    let config = config::watch::read(config)?;
-    let path = &config.files.incidents;
-    let text = match fs::read_to_string(path) {
+    let path = Places::read(config)?.incidents;
+    let text = match fs::read_to_string(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
         Err(error) => {

@@ -23,7 +23,7 @@ use crate::{
 /// How often it is sent, and how long an answer is waited for after each.
 const WAITS: [Duration; 3] = [
     Duration::from_millis(700),
-    Duration::from_millis(1000),
+    Duration::from_secs(1),
     Duration::from_millis(1300),
 ];
 

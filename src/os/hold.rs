@@ -6,6 +6,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt::Write as _,
     net::{IpAddr, SocketAddr},
     process::Stdio,
     time::{Duration, Instant},
@@ -207,7 +208,8 @@ impl Hold {
         for (peer, left) in self.held() {
             let millis = left.as_millis().max(1);
             let set = set_of(peer);
-            order += &format!(
+            let _ = write!(
+                order,
                 "; add element inet {TABLE} {set} {{ {} . {} timeout {millis}ms }}",
                 peer.ip(),
                 peer.port()

@@ -1,4 +1,4 @@
-//! What the service manager is told, where there is one: the protocol of sd_notify(3).
+//! What the service manager is told, where there is one: the protocol of `sd_notify(3)`.
 
 use std::time::Duration;
 

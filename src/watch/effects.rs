@@ -188,7 +188,7 @@ impl Effects {
             }
             return Ok(());
         }
-        if !self.setup.router {
+        if !self.setup.observe.router {
             return Err(Refusal::Refused(
                 "this host is not the router, and no delete_command is configured".to_owned(),
             ));

@@ -17,20 +17,29 @@ pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8"
 /// All of them. What is not known is not there.
 pub(super) fn render(guard: &Guard, picture: &Picture) -> String {
     let mut page = Page::default();
+    page.family("info", "gauge", "The guardian that runs.");
+    page.sample("info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
     let providers: Vec<(ProviderId, &str)> = (0..)
         .map(ProviderId)
         .zip(&guard.policy().providers)
         .map(|(id, provider)| (id, provider.name.as_str()))
         .collect();
-    page.family("info", "gauge", "The guardian that runs.");
-    page.sample("info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
+    states(&mut page, guard, &providers);
+    outages(&mut page, guard, picture, &providers);
+    the_rest(&mut page, guard, picture, &providers);
+    page.0
+}
 
+type Providers<'a> = [(ProviderId, &'a str)];
+
+/// What the providers are.
+fn states(page: &mut Page, guard: &Guard, providers: &Providers<'_>) {
     page.family(
         "provider_state",
         "gauge",
         "1 for what the provider is found to be, 0 for what it is not.",
     );
-    for (id, name) in &providers {
+    for (id, name) in providers {
         let is = guard
             .diagnosed(*id)
             .map_or(Diagnosis::NotKnown, |diagnosed| diagnosed.diagnosis);
@@ -44,18 +53,22 @@ pub(super) fn render(guard: &Guard, picture: &Picture) -> String {
         "gauge",
         "1 where Asterisk says that it is registered with the provider.",
     );
-    for (id, name) in &providers {
+    for (id, name) in providers {
         if let Some(state) = guard.registry(*id) {
             let registered = u8::from(state == RegistryState::Registered);
             page.sample("registered", &[("provider", name)], registered);
         }
     }
+}
+
+/// When they could not reach the PBX.
+fn outages(page: &mut Page, guard: &Guard, picture: &Picture, providers: &Providers<'_>) {
     page.family(
         "incident",
         "gauge",
         "1 while the provider cannot reach the PBX.",
     );
-    for (id, name) in &providers {
+    for (id, name) in providers {
         let open = u8::from(guard.incident(*id).is_some());
         page.sample("incident", &[("provider", name)], open);
     }
@@ -64,7 +77,7 @@ pub(super) fn render(guard: &Guard, picture: &Picture) -> String {
         "counter",
         "Incidents that have begun since the guardian was started.",
     );
-    for (id, name) in &providers {
+    for (id, name) in providers {
         let begun = picture.incidents.get(id).copied().unwrap_or_default();
         page.sample("incidents_total", &[("provider", name)], begun);
     }
@@ -73,7 +86,7 @@ pub(super) fn render(guard: &Guard, picture: &Picture) -> String {
         "counter",
         "For how long the provider could not reach the PBX, the incident that lasts included.",
     );
-    for (id, name) in &providers {
+    for (id, name) in providers {
         let ended = picture.unreachable.get(id).copied().unwrap_or_default();
         let open = guard
             .incident(*id)
@@ -81,12 +94,16 @@ pub(super) fn render(guard: &Guard, picture: &Picture) -> String {
         let seconds = (ended + open).as_secs_f64();
         page.sample("unreachable_seconds_total", &[("provider", name)], seconds);
     }
+}
+
+/// How the way is, what was done, and what can be seen.
+fn the_rest(page: &mut Page, guard: &Guard, picture: &Picture, providers: &Providers<'_>) {
     page.family(
         "poke_rtt_seconds",
         "gauge",
         "How long the last POKE from a fresh port took; absent where it was not answered.",
     );
-    for (id, name) in &providers {
+    for (id, name) in providers {
         if let Some(rtt) = picture.rtt.get(id).copied().flatten() {
             page.sample("poke_rtt_seconds", &[("provider", name)], rtt.as_secs_f64());
         }
@@ -129,7 +146,6 @@ pub(super) fn render(guard: &Guard, picture: &Picture) -> String {
         );
         page.sample("asterisk_resident_bytes", &[], resident);
     }
-    page.0
 }
 
 /// The page under way. Every name begins alike.

@@ -66,7 +66,7 @@ impl Nudges {
     /// Waits for the next one.
     pub(super) async fn next(&mut self) {
         if self.0.changed().await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 
@@ -155,37 +155,44 @@ impl Common {
     }
 }
 
+/// What was told of an observer last.
+#[derive(Debug, PartialEq)]
+enum Told {
+    Nothing,
+    Sees,
+    Blind(String),
+}
+
 /// Whether an observer sees, told once for each change.
 #[derive(Debug)]
 pub(super) struct Sight {
     observer: Observer,
-    /// `None`: nothing told yet.
-    blind: Option<Option<String>>,
+    told: Told,
 }
 
 impl Sight {
     pub(super) const fn new(observer: Observer) -> Self {
         Self {
             observer,
-            blind: None,
+            told: Told::Nothing,
         }
     }
 
     /// It sees.
     pub(super) async fn sees(&mut self, common: &Common) {
-        if self.blind != Some(None) {
-            self.blind = Some(None);
+        if self.told != Told::Sees {
+            self.told = Told::Sees;
             common.tell(Seen::Sees(self.observer)).await;
         }
     }
 
     /// It does not, and why. Whether that is news.
     pub(super) async fn blind(&mut self, common: &Common, reason: String) -> bool {
-        let known = self.blind.as_ref().and_then(Option::as_ref);
-        if known == Some(&reason) {
+        let now = Told::Blind(reason.clone());
+        if self.told == now {
             return false;
         }
-        self.blind = Some(Some(reason.clone()));
+        self.told = now;
         let observer = self.observer;
         common.tell(Seen::Blind { observer, reason }).await;
         true

@@ -53,11 +53,11 @@ pub async fn run(
 ) -> Result<(), WatchError> {
     let mut stopper = Stopper::new().map_err(|error| WatchError::Host {
         what: "watch for signals",
-        source: std::io::Error::other(error),
+        reason: std::io::Error::other(error),
     })?;
-    let mut hangup = signal(SignalKind::hangup()).map_err(|source| WatchError::Host {
+    let mut hangup = signal(SignalKind::hangup()).map_err(|reason| WatchError::Host {
         what: "watch for signals",
-        source,
+        reason,
     })?;
     let mut work = Work::begin(setup).await?;
     systemd::ready(&work.line());
@@ -194,19 +194,19 @@ impl Work {
             providers.clone(),
             peers,
         ));
-        for (id, _) in (0..).zip(&providers).filter(|_| self.setup.poke) {
+        for (id, _) in (0..).zip(&providers).filter(|_| self.setup.observe.poke) {
             observers.spawn(observe::pokes::run(common.clone(), ProviderId(id)));
         }
         if let Some(pid_file) = asterisk.pid_file.clone() {
             observers.spawn(observe::process::run(common.clone(), pid_file));
         }
-        if self.setup.router {
+        if self.setup.observe.router {
             observers.spawn(observe::entry::run(common.clone(), asterisk.clone()));
         }
-        if self.setup.capture {
+        if self.setup.observe.capture {
             observers.spawn(observe::port::run(common.clone(), asterisk.clone()));
         }
-        let wan = self.setup.wan.clone();
+        let wan = self.setup.observe.wan.clone();
         observers.spawn(observe::wan::run(common.clone(), wan));
         observers.spawn(observe::asterisk::run(common, asterisk, providers));
     }

@@ -33,9 +33,9 @@ pub(super) type Page = tokio::sync::watch::Receiver<Arc<str>>;
 
 /// Listens where `watch status` asks. The owner and the group may.
 pub(super) fn listen(path: &Path) -> Result<UnixListener, WatchError> {
-    let failed = |source| WatchError::Listen {
+    let failed = |reason| WatchError::Listen {
         what: path.display().to_string(),
-        source,
+        reason,
     };
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(failed)?;
@@ -81,9 +81,9 @@ pub(super) async fn status(listener: UnixListener, page: Page) {
 pub(super) async fn listen_http(address: SocketAddr) -> Result<TcpListener, WatchError> {
     TcpListener::bind(address)
         .await
-        .map_err(|source| WatchError::Listen {
+        .map_err(|reason| WatchError::Listen {
             what: address.to_string(),
-            source,
+            reason,
         })
 }
 
@@ -159,9 +159,9 @@ pub fn ask(path: &Path) -> Result<View, WatchError> {
         stream.take(ANSWER).read_to_string(&mut text)?;
         serde_json::from_str(&text).map_err(io::Error::from)
     };
-    asked().map_err(|source| WatchError::NoAnswer {
+    asked().map_err(|reason| WatchError::NoAnswer {
         path: path.to_owned(),
-        source,
+        reason,
     })
 }
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    config::watch::{AsteriskAccess, OwnRegistration, WatchConfig},
+    config::watch::{AsteriskAccess, Observe, OwnRegistration, WatchConfig},
     guard::policy::Policy,
     net::resolve::Target,
     os::{
@@ -37,14 +37,8 @@ pub struct Setup {
     pub registrations: Vec<OwnRegistration>,
     /// The PBX.
     pub asterisk: Asterisk,
-    /// Its own port is watched.
-    pub capture: bool,
-    /// Fresh ports ask the providers.
-    pub poke: bool,
-    /// The way out whose going down counts; `None`: that of the route.
-    pub wan: Option<String>,
-    /// This host is the router too: its table of connections is read, and entries are deleted there.
-    pub router: bool,
+    /// What is observed.
+    pub observe: Observe,
     /// Deletes an entry elsewhere; `{source}`, `{port}`, `{destination}` and `{destination_port}` are
     /// filled in.
     pub delete_command: Vec<String>,
@@ -105,10 +99,7 @@ impl From<WatchConfig> for Setup {
                 .collect(),
             registrations: config.registrations,
             asterisk: config.asterisk.into(),
-            capture: config.observe.capture,
-            poke: config.observe.poke,
-            wan: config.observe.wan,
-            router: config.observe.router,
+            observe: config.observe,
             delete_command: config.commands.delete_entry.unwrap_or_default(),
             on_incident: config.commands.incident.unwrap_or_default(),
             state: config.files.state,

@@ -31,7 +31,7 @@ impl Store {
     pub(super) fn open(file: &Path) -> Result<Self, WatchError> {
         let failed = |path: &Path| {
             let path = path.to_owned();
-            |source| WatchError::Folder { path, source }
+            |reason| WatchError::Folder { path, reason }
         };
         if let Some(folder) = file.parent() {
             fs::create_dir_all(folder).map_err(failed(folder))?;

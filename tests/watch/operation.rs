@@ -90,14 +90,14 @@ fn it_is_small_and_sleeps_while_all_is_well() {
     thread::sleep(Duration::from_secs(5));
     let (began, before) = (Instant::now(), cpu(pid));
     thread::sleep(Duration::from_secs(60));
-    let share = (cpu(pid) - before).as_secs_f64() / began.elapsed().as_secs_f64();
+    let share = cpu(pid).saturating_sub(before).as_secs_f64() / began.elapsed().as_secs_f64();
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status
         .lines()
         .find(|line| line.starts_with("VmRSS:"))
         .unwrap();
     let resident: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
-    println!(
+    eprintln!(
         "size: {resident} kB resident, {:.4} % of a core",
         share * 100.0
     );
@@ -309,7 +309,8 @@ fn the_service_manager_is_told() {
     guardian.running().signal(Signal::SIGHUP);
     let length = socket.recv(&mut octets).unwrap();
     heard += &String::from_utf8_lossy(&octets[..length]);
-    guardian.take().signal(Signal::SIGTERM);
+    let running = guardian.take();
+    running.signal(Signal::SIGTERM);
     while !heard.contains("STOPPING=1") {
         let length = socket.recv(&mut octets).unwrap();
         heard += &String::from_utf8_lossy(&octets[..length]);

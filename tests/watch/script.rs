@@ -27,6 +27,7 @@ enum Cure {
 }
 
 #[derive(Debug)]
+#[allow(dead_code, reason = "printed as a whole")]
 struct Outcome {
     cure: Cure,
     /// From the end of the fault until the provider reaches the PBX.
@@ -89,7 +90,7 @@ fn play(cure: Cure, call: bool) -> Outcome {
         .count();
     drop(script);
     if let Some(guardian) = &guardian {
-        println!("{cure:?} {:#?}", guardian.decided("main"));
+        eprintln!("{cure:?} {:#?}", guardian.decided("main"));
     }
     Outcome {
         cure,
@@ -151,7 +152,7 @@ fn full_the_script_and_the_guardian_side_by_side() {
             .collect()
     });
     for outcome in &outcomes {
-        println!("side by side: {outcome:?}");
+        eprintln!("side by side: {outcome:?}");
     }
     for outcome in &outcomes {
         match outcome.cure {

@@ -42,7 +42,7 @@ fn cured(name: &str, town: &Town, taint: &str, public: &str, fault: impl Fn(), b
             guardian.log()
         );
     };
-    println!("{name}: through again {took:.1?} after the WAN's return");
+    eprintln!("{name}: through again {took:.1?} after the WAN's return");
     let incidents = guardian.wait_for_incidents("main", 1, Duration::from_secs(90));
     let log = guardian.log();
     assert!(
@@ -125,7 +125,7 @@ fn a_source_of_another_uplink_is_deleted() {
     let took = town.wait_until_through(SECOND, SOON);
     let log = guardian.log();
     let took = took.unwrap_or_else(|| panic!("{}\n{log}", town.entries(PROVIDER)));
-    println!("wrong uplink: through again {took:.1?} after the failover");
+    eprintln!("wrong uplink: through again {took:.1?} after the failover");
     let incidents = guardian.wait_for_incidents("main", 1, Duration::from_secs(90));
     assert_eq!(
         incidents[0]["taint"], "wrong-uplink",
@@ -154,10 +154,10 @@ fn packets_are_held_while_the_wan_is_down() {
     let took = town.wait_until_through(WAN, SOON);
     let log = guardian.log();
     let took = took.unwrap_or_else(|| panic!("{}\n{log}", town.entries(PROVIDER)));
-    println!("hold: through again {took:.1?} after the WAN's return");
+    eprintln!("hold: through again {took:.1?} after the WAN's return");
     guardian.wait_for_incidents("main", 1, SOON);
     guardian.wait_for_incidents("other", 1, SOON);
-    println!("hold: over {:.1?} after the WAN's return", began.elapsed());
+    eprintln!("hold: over {:.1?} after the WAN's return", began.elapsed());
     let left = town.left_in_nft(&street.router);
     assert!(!left.contains("iax2_natcheck"), "{left}");
 }

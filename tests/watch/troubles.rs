@@ -67,7 +67,7 @@ fn a_taint_is_waited_out_in_silence() {
     taint(&town);
     let began = Instant::now();
     let incidents = guardian.wait_for_incidents("main", 1, CURE);
-    println!(
+    eprintln!(
         "quiet: over after {:.1?}: {:#}",
         began.elapsed(),
         incidents[0]
@@ -154,7 +154,7 @@ fn a_silent_provider_is_waited_for() {
     net.nft("delete table ip down\n").unwrap();
     let began = Instant::now();
     let incidents = guardian.wait_for_incidents("main", 1, CURE);
-    println!(
+    eprintln!(
         "provider down: over {:.1?} after its return: {:#}",
         began.elapsed(),
         incidents[0]
@@ -183,7 +183,7 @@ fn a_wan_that_flaps_causes_no_storm() {
     let took = took.unwrap_or_else(|| panic!("{}", guardian.log()));
     guardian.wait_for("main", "healthy", CURE);
     let decided = guardian.decided("main");
-    println!("flapping: through {took:.1?} after the end; {decided:?}");
+    eprintln!("flapping: through {took:.1?} after the end; {decided:?}");
     assert!(decided.len() <= 24, "{decided:?}");
 }
 
@@ -273,7 +273,7 @@ fn a_call_with_audio_outlives_an_incident() {
             guardian.log()
         );
     }
-    println!(
+    eprintln!(
         "call: {} {:#}",
         guardian.state("main"),
         guardian.status().unwrap()

@@ -6,7 +6,6 @@ use clap::{Args, Subcommand};
 
 /// What to watch by, and whether to do anything.
 #[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = false)]
 pub(crate) struct WatchArgs {
     /// The configuration; `iax2-natcheck config` prints a sample
     #[arg(
@@ -22,6 +21,9 @@ pub(crate) struct WatchArgs {
     /// Read the configuration, say what is wrong with it, and end
     #[arg(long)]
     pub(crate) check_config: bool,
+    /// Make a configuration of a script that unloads the IAX2 channel or restarts Asterisk, and end
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["dry_run", "check_config"])]
+    pub(crate) import_cron: Option<PathBuf>,
     #[command(subcommand)]
     pub(crate) command: Option<WatchCommand>,
 }

@@ -61,7 +61,7 @@ async fn session(common: &Common, asterisk: &Asterisk, sight: &mut Sight) -> Res
         let mut cadence = common.cadence.clone();
         tokio::select! {
             // What has changed may have changed the rules as well.
-            nudged = nudges.pause(every) => if nudged {
+            early = nudges.pause(every) => if early {
                 look.forget_rules(Duration::ZERO);
             },
             _ = cadence.changed() => tokio::time::sleep(LEAST).await,
@@ -199,15 +199,14 @@ pub(in crate::watch) fn entries(
             found.push(entry);
             continue;
         }
-        let all = match &dumped {
-            Some(all) => all,
-            None => {
-                let wanted = Wanted {
-                    port: asterisk.port,
-                    peers: peers.iter().map(|peer| peer.get().ip()).collect(),
-                };
-                dumped.insert(table.entries(&wanted)?)
-            }
+        let all = if let Some(all) = &dumped {
+            all
+        } else {
+            let wanted = Wanted {
+                port: asterisk.port,
+                peers: peers.iter().map(|peer| peer.get().ip()).collect(),
+            };
+            dumped.insert(table.entries(&wanted)?)
         };
         found.extend(all.iter().filter(|entry| is_of(entry, asterisk, peer)));
     }

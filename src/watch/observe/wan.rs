@@ -48,8 +48,8 @@ async fn session(common: &Common, named: Option<&str>, sight: &mut Sight) -> Res
         }
         known = Some(wan);
         tokio::select! {
-            changed = changes.wait() => {
-                changed?;
+            told = changes.wait() => {
+                told?;
                 tokio::time::sleep(SETTLE).await;
                 changes.seen()?;
             }
@@ -93,13 +93,9 @@ fn look(
     if let Some(way) = way {
         *link = Some(way.link);
     }
-    let up = match *link {
-        None => None,
-        Some(index) => {
-            // One that has gone is as good as down.
-            Some(links.iter().any(|link| link.index == index && link.up))
-        }
-    };
+    // One that has gone is as good as down.
+    let is_up = |index| links.iter().any(|link| link.index == index && link.up);
+    let up = link.map(is_up);
     let address = match *link {
         None => None,
         Some(index) => {
