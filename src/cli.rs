@@ -20,6 +20,7 @@ pub(crate) mod secret;
 pub(crate) mod serve;
 pub(crate) mod survey;
 pub(crate) mod taint;
+pub(crate) mod watch;
 
 use std::ffi::OsString;
 
@@ -53,6 +54,7 @@ pub(crate) fn run(cli: &Cli, progress: &Progress) -> Result<u8> {
         Command::Call(args) => call::run(args, common, progress),
         Command::Nat { experiment } => nat::run(experiment, common, progress),
         Command::Taint(args) => taint::run(args, common, progress),
+        Command::Watch(args) => watch::run(args, common),
         Command::Serve(args) => serve::run(args, common),
         Command::Report(args) => report::run(args, common),
         Command::Devices(args) => devices::run(args, common),

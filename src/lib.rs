@@ -10,6 +10,7 @@
 //! ```text
 //!  6  main.rs  cli         arguments, progress, exit status
 //!  5  report   config      what the user reads │ what the user writes
+//!     watch                the guardian at work: observers, effects, and the loop between them
 //!  4  check    guard       judgement: evidence → findings │ policy: observations → actions  pure
 //!  3  net  os  lab         sockets and the one event loop │ facts of the host │ virtual networks
 //!  2  probe                experiments and the evidence they give                        pure
@@ -93,4 +94,5 @@ pub mod probe;
 pub mod proto;
 pub mod report;
 pub mod types;
+pub mod watch;
 pub mod wire;

@@ -14,7 +14,11 @@ use crate::cli::{
 /// Warnings are shown unless told otherwise, and by a server what it does. Other crates are heard
 /// from warnings on.
 pub(crate) fn init(cli: &Cli, progress: &Progress) {
-    let server = matches!(cli.command, Command::Serve(_));
+    let server = match &cli.command {
+        Command::Serve(_) => true,
+        Command::Watch(args) => args.command.is_none(),
+        _ => false,
+    };
     let level = match (cli.common.quiet, cli.common.verbose) {
         (true, _) => "error",
         (false, 0) if server => "info",

@@ -1,0 +1,38 @@
+//! The options of `watch`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+/// What to watch by, and whether to do anything.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = false)]
+pub(crate) struct WatchArgs {
+    /// The configuration; `iax2-natcheck config` prints a sample
+    #[arg(
+        long,
+        value_name = "FILE",
+        global = true,
+        default_value = "/etc/iax2-natcheck/watch.toml"
+    )]
+    pub(crate) config: PathBuf,
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Read the configuration, say what is wrong with it, and end
+    #[arg(long)]
+    pub(crate) check_config: bool,
+    #[command(subcommand)]
+    pub(crate) command: Option<WatchCommand>,
+}
+
+/// What is asked of the guardian.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub(crate) enum WatchCommand {
+    /// Ask the guardian that runs how it goes
+    #[command(after_help = "Example:\n  iax2-natcheck watch status --json")]
+    Status,
+    /// Show the incidents that have ended, the last one last
+    #[command(after_help = "Example:\n  iax2-natcheck watch history --json | jq .cause")]
+    History,
+}
