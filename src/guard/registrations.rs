@@ -273,7 +273,7 @@ impl Registrations {
             refresh: line.held.refresh,
             release: false,
             offer_token: true,
-            retry: RetryPolicy::ASTERISK,
+            retry: RetryPolicy::RFC, // most of it within the life of a token
             seed,
         };
         line.attempt = Some(Registration::new(config, now));

@@ -113,7 +113,9 @@ impl Fault {
 
 fn soak(site: Site, seed: u8) {
     let mut rng = StdRng::from_seed([seed; 32]);
-    let mut world = World::new(site, World::policy(2), seed);
+    let mut policy = World::policy(2);
+    policy.exchange.given = site.capture; // then keepalives are sent, and entries are streams
+    let mut world = World::new(site, policy, seed);
     world.run(s(1800));
     let begin = world.now;
     let (mut faults, mut incidents) = (0, 0);
