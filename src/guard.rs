@@ -20,5 +20,6 @@ pub mod machine;
 pub mod observation;
 mod patience;
 pub mod policy;
+pub mod registrations;
 mod remedy;
 pub mod state;

@@ -5,6 +5,7 @@
 
 pub mod import_cron;
 mod table;
+mod value;
 
 use std::{
     fs,

@@ -101,6 +101,9 @@ pub struct Diagnosed {
     pub taint: Option<Kind>,
     /// One observation proves it, rather than several together.
     pub proven: bool,
+    /// How much of the time the provider cannot reach the PBX while this lasts, and it is no health:
+    /// 100, or less where the mapping dies and comes back.
+    pub lost_percent: u8,
     /// The facts.
     pub because: Vec<String>,
 }

@@ -9,6 +9,7 @@ use crate::{
         Audio, CallUp, FlowEntry, Observer, OwnPortFrame, PokeOutcome, Process, ProviderId,
         RegistryState, TimerClass, Wan,
     },
+    proto::registration::reregister_after,
     types::PeerAddr,
 };
 
@@ -83,7 +84,7 @@ const EXCHANGE: Duration = Duration::from_secs(5);
 
 impl OwnPort {
     /// Counts the silence between packets of either direction.
-    fn count_idle(&mut self, begins: bool, at: Instant) {
+    fn count_idle(&mut self, begins: bool, interval: Duration, at: Instant) {
         let Some(cycle) = &mut self.cycle else {
             if begins {
                 self.cycle = Some(Cycle {
@@ -97,8 +98,12 @@ impl OwnPort {
         let silence = at.saturating_duration_since(cycle.last_packet);
         cycle.idle = cycle.idle.max(silence);
         cycle.last_packet = cycle.last_packet.max(at);
-        if begins && at.saturating_duration_since(cycle.began) >= EXCHANGE {
-            self.idle = Some(cycle.idle);
+        let lasted = at.saturating_duration_since(cycle.began);
+        if begins && lasted >= EXCHANGE {
+            // One that a reload has cut short, or whose retries nobody answered, tells nothing.
+            if lasted + EXCHANGE >= interval && self.unanswered == 0 {
+                self.idle = Some(cycle.idle);
+            }
             *cycle = Cycle {
                 began: at,
                 last_packet: at,
@@ -206,6 +211,7 @@ impl Facts {
 
     /// Takes a frame of Asterisk's own port.
     pub(crate) fn own_port(&mut self, frame: &OwnPortFrame, at: Instant) {
+        let interval = self.refresh.map_or(Duration::ZERO, reregister_after);
         let port = &mut self.own_port;
         if frame.is_received() {
             if port.received.is_some_and(|last| last > at) {
@@ -218,7 +224,8 @@ impl Facts {
         } else {
             port.sent = Some(port.sent.map_or(at, |last| last.max(at)));
         }
-        port.count_idle(matches!(frame, OwnPortFrame::RegReq { again: false }), at);
+        let begins = matches!(frame, OwnPortFrame::RegReq { again: false });
+        port.count_idle(begins, interval, at);
         match frame {
             OwnPortFrame::RegReq { .. } => {
                 if port.received.is_none_or(|received| received <= at) {

@@ -27,8 +27,12 @@ impl Guard {
             });
             proposals.extend(proposal.map(|proposal| (place, proposal)));
         }
-        // Asterisk registers with all its providers at once: first all of them are made ready.
-        proposals.sort_by_key(|(_, proposal)| proposal.action.kind() == ActionKind::Reregister);
+        // What ends something comes first; what concerns all providers last, when each is made ready.
+        proposals.sort_by_key(|(_, proposal)| match proposal.action.kind() {
+            ActionKind::StopKeepOpen | ActionKind::Release => 0,
+            ActionKind::Reregister | ActionKind::ReloadModule => 2,
+            _ => 1,
+        });
         for (place, proposal) in proposals {
             let kind = proposal.action.kind();
             let gate = self.gate(place, kind);
@@ -64,8 +68,7 @@ impl Guard {
         let Some(line) = self.lines.get(place) else {
             return Gate::Wait("there is no such provider");
         };
-        let extends = kind == ActionKind::Hold && line.restraint.is_some();
-        if !kind.is_budgeted() || extends {
+        if !kind.is_budgeted() || line.goes_on_with(kind) {
             return Gate::Go;
         }
         let runs = self.host.process.map(|seen| seen.what) != Some(Process::Down);
@@ -99,8 +102,7 @@ impl Guard {
             return;
         };
         let kind = proposal.action.kind();
-        let extends = kind == ActionKind::Hold && line.restraint.is_some();
-        if kind.is_budgeted() && !extends {
+        if kind.is_budgeted() && !line.goes_on_with(kind) {
             self.budget.spend(now);
         }
         if kind == ActionKind::ReloadModule {
@@ -137,6 +139,9 @@ impl Guard {
         let refused = matches!(result, ActionResult::Refused { .. });
         if is_load && (worked || (refused && kind == ActionKind::ReloadModule)) {
             self.left_unloaded = false;
+        }
+        if is_load && result == ActionResult::Done {
+            self.host.process(Process::Up, now);
         }
         if worked && (is_load || kind == ActionKind::Reregister) {
             // Asterisk has registered with all its providers anew.

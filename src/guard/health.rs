@@ -23,7 +23,7 @@ const JUST_SENT: Duration = Duration::from_secs(1);
 /// A change of the way out and of the table are seen within this time of each other.
 const LOOKED_AT: Duration = Duration::from_secs(60);
 /// So many requests must have gone unanswered while fresh ports were answered.
-const TRIED: u32 = 2;
+const TRIED: u32 = 3;
 
 /// What is looked at.
 #[derive(Clone, Copy, Debug)]
@@ -168,9 +168,10 @@ impl Look<'_> {
             }
         }
         match self.hole() {
-            Some(hole) if !self.kept_open => {
-                several(Diagnosis::Hole, [vec![said], hole.because].concat())
-            }
+            Some(hole) if !self.kept_open => Diagnosed {
+                lost_percent: hole.lost_percent,
+                ..several(Diagnosis::Hole, [vec![said], hole.because].concat())
+            },
             Some(_) => several(
                 Diagnosis::Healthy,
                 [said, "the mapping is kept open".to_owned()],
@@ -357,7 +358,12 @@ impl Look<'_> {
                 "for {idle} s between two registrations nothing passes"
             ));
         }
-        Some(Hole { timer, because })
+        let lost = interval.saturating_sub(timer).as_secs_f64() / interval.as_secs_f64();
+        Some(Hole {
+            timer,
+            lost_percent: percent(lost),
+            because,
+        })
     }
 }
 
@@ -366,7 +372,18 @@ impl Look<'_> {
 pub(crate) struct Hole {
     /// The NAT's timer.
     pub(crate) timer: Duration,
+    /// How much of the time there is none.
+    lost_percent: u8,
     because: Vec<String>,
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "clamped to 0..=100"
+)]
+fn percent(share: f64) -> u8 {
+    (share.clamp(0.0, 1.0) * 100.0).round() as u8
 }
 
 fn several(diagnosis: Diagnosis, because: impl Into<Vec<String>>) -> Diagnosed {
@@ -374,6 +391,7 @@ fn several(diagnosis: Diagnosis, because: impl Into<Vec<String>>) -> Diagnosed {
         diagnosis,
         taint: None,
         proven: false,
+        lost_percent: 100,
         because: because.into(),
     }
 }

@@ -140,6 +140,7 @@ impl Line {
                 diagnosis: Diagnosis::NotKnown,
                 taint: None,
                 proven: false,
+                lost_percent: 100,
                 because: vec!["nothing was seen yet".to_owned()],
             },
             restraint: None,
@@ -194,6 +195,13 @@ impl Line {
         self.barred
             .get(&kind)
             .is_some_and(|barred| barred.until > now)
+    }
+
+    /// Whether this kind only goes on with what has been decided before: the next stretch of a hold, or
+    /// keepalives that an incident has interrupted.
+    pub(crate) fn goes_on_with(&self, kind: ActionKind) -> bool {
+        (kind == ActionKind::Hold && self.restraint.is_some())
+            || (kind == ActionKind::KeepOpen && self.needs_open.is_some())
     }
 
     /// Takes a look. What is `sampled` counts towards agreement.
@@ -257,7 +265,8 @@ impl Line {
             because: self.seen.because.clone(),
             actions: Vec::new(),
             acted: 0,
-            unreachable: now.saturating_duration_since(began),
+            unreachable: now.saturating_duration_since(began) * u32::from(self.seen.lost_percent)
+                / 100,
         };
         if self.is_long_ago(now) {
             self.remedies = Backoff::NEW;
@@ -291,7 +300,8 @@ impl Line {
             return;
         };
         if self.healthy_since.is_none() {
-            incident.unreachable += now.saturating_duration_since(since);
+            let passed = now.saturating_duration_since(since);
+            incident.unreachable += passed * u32::from(self.seen.lost_percent) / 100;
         }
     }
 

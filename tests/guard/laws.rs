@@ -66,7 +66,8 @@ impl Laws {
 
         let is_held = self.held.contains(&provider);
         let extends = kind == ActionKind::Hold && is_held;
-        if kind.is_budgeted() && !extends {
+        let resumes = kind == ActionKind::KeepOpen && self.kept_open.contains(&provider);
+        if kind.is_budgeted() && !extends && !resumes {
             self.spent.push_back(now);
             while self
                 .spent
@@ -91,7 +92,7 @@ impl Laws {
             ActionKind::ReloadModule => (true, talking.to_vec()),
             ActionKind::Run | ActionKind::Notify => (true, vec![]),
             // Keepalives that an incident interrupted are taken up again.
-            ActionKind::KeepOpen => (!self.kept_open.contains(&provider), vec![]),
+            ActionKind::KeepOpen => (!resumes, vec![]),
             ActionKind::Reregister => (!in_remedy, vec![]),
             ActionKind::Release => {
                 assert!(is_held, "nothing is held: {what}");

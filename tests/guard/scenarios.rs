@@ -199,17 +199,15 @@ fn a_link_without_an_address_is_waited_for() {
 /// Behind the router: the taint is inferred, and waited out by the longer of its timers.
 #[test]
 fn behind_the_router_a_taint_is_kept_quiet() {
-    for site in [BEHIND, BLIND] {
-        let mut world = well(site, known);
-        world.change_address();
-        let took = recovers(&mut world, s(400));
-        let done = kinds(&world);
-        assert!(done.contains(&ActionKind::Quiet), "{done:?}");
-        // Up to 50 s to the next registration, its retries, and 125 s of quiet.
-        assert!(took < s(320), "{took:?} {}", world.story());
-        assert_eq!(world.incidents[0].cause, Diagnosis::Tainted);
-        println!("address change, capture {}: {took:?}", site.capture);
-    }
+    let mut world = well(BEHIND, known);
+    world.change_address();
+    let took = recovers(&mut world, s(400));
+    let done = kinds(&world);
+    assert!(done.contains(&ActionKind::Quiet), "{done:?}");
+    // Up to 50 s to the next registration, its retries, and 125 s of quiet.
+    assert!(took < s(200), "{took:?} {}", world.story());
+    assert_eq!(world.incidents[0].cause, Diagnosis::Tainted);
+    println!("address change behind the router: {took:?}");
 }
 
 #[test]
@@ -297,7 +295,12 @@ fn a_flapping_way_makes_no_storm() {
             world.set_wan(true, true);
             world.run(s(1));
         }
-        let done = kinds(&world).len();
+        let extends = |reason: &str| reason.starts_with("the way is not proven");
+        let begun = world
+            .decisions
+            .iter()
+            .filter(|(_, decision)| !extends(&decision.reason));
+        let done = begun.count();
         assert!(done <= 40, "{done} {}", world.story());
         let took = recovers(&mut world, s(300));
         println!("flapping, router {}: {done} actions, {took:?}", site.router);
@@ -370,13 +373,14 @@ fn killed_in_the_middle_of_each_remedy_it_takes_up_where_it_was() {
     world.run(s(20));
     world.kill(s(5));
     recovers(&mut world, s(600));
-    assert_eq!(world.incidents.len(), 1, "{:?}", world.incidents);
+    let lines: Vec<u16> = world.incidents.iter().map(|one| one.provider.0).collect();
+    assert_eq!(lines, [0, 1], "{:?}", world.incidents);
 
     // A reload of the module: the channel is left unloaded.
-    let mut world = well(
-        BEHIND,
-        only(&[ActionKind::ReloadModule, ActionKind::Notify]),
-    );
+    let mut world = well(BEHIND, |policy| {
+        known(policy);
+        only(&[ActionKind::KeepOpen, ActionKind::ReloadModule])(policy);
+    });
     world.change_address();
     world.until(s(400), |world| {
         kinds(world).contains(&ActionKind::ReloadModule)

@@ -1,24 +1,25 @@
 //! A small world for the guardian: a NAT with the timers and the taints of Linux, Asterisk with its
 //! retries, providers, and a shell that looks as often as it is asked to. Time is counted, never waited.
 
+#[path = "packets.rs"]
+mod packets;
+#[path = "shell.rs"]
+mod shell;
+
 use std::time::{Duration, Instant, SystemTime};
 
 use iax2_natcheck::{
-    check::taint::Kind,
     guard::{
-        action::{Action, ActionId, ActionOutcome, ActionResult, Decision},
+        action::{ActionId, ActionKind, ActionOutcome, ActionResult, Decision},
         diagnosis::{Diagnosis, GuardEvent, Incident},
         machine::Guard,
-        observation::{
-            Audio, CallUp, FlowEntry, Observation, Observer, OwnPortFrame, PokeOutcome, Process,
-            ProviderId, RegistryState, Seen, TimerClass, Wan,
-        },
+        observation::{Process, ProviderId, RegistryState, Seen, Wan},
         policy::{Policy, ProviderPolicy},
         state::Saved,
     },
     types::PeerAddr,
 };
-use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use rand::{SeedableRng as _, rngs::StdRng};
 
 use crate::laws::Laws;
 
@@ -111,13 +112,17 @@ pub struct World {
     told_wan: Option<Wan>,
     told_calls: Vec<ProviderId>,
     rng: StdRng,
-    pub keeps_all: bool,
 }
 
 impl World {
     /// A world in which all is well, of so many providers.
-    pub fn new(site: Site, policy: Policy, seed: u8) -> Self {
+    pub fn new(site: Site, mut policy: Policy, seed: u8) -> Self {
         let base = Instant::now();
+        for provider in &mut policy.providers {
+            if !site.router {
+                provider.remedies.remove(&ActionKind::DeleteEntry);
+            }
+        }
         let lines = (1..=policy.providers.len())
             .map(|n| Line {
                 up: true,
@@ -168,7 +173,6 @@ impl World {
             told_wan: None,
             told_calls: vec![],
             rng: StdRng::from_seed([seed; 32]),
-            keeps_all: true,
         };
         world.tell_host();
         world
@@ -299,44 +303,6 @@ impl World {
         self.now - begin
     }
 
-    /// What happened, for a failing test.
-    pub fn story(&self) -> String {
-        let mut lines: Vec<String> = self
-            .events
-            .iter()
-            .map(|event| self.line_of(event))
-            .collect();
-        let from = lines.len().saturating_sub(80);
-        lines.drain(..from);
-        lines.join("\n")
-    }
-
-    fn line_of(&self, event: &GuardEvent) -> String {
-        let ago = |at: Instant| format!("{:8.1} s ago", (self.now - at).as_secs_f64());
-        match event {
-            GuardEvent::Diagnosed {
-                provider,
-                at,
-                diagnosed,
-            } => format!("{} {provider:?} {diagnosed:?}", ago(*at)),
-            GuardEvent::Decided(decision) => {
-                let mut all = self.decisions.iter();
-                let at = all.find(|(_, taken)| taken.id == decision.id);
-                let at = at.map(|(at, _)| ago(*at)).unwrap_or_default();
-                let (provider, action) = (decision.provider, &decision.action);
-                format!("{at} {provider:?} → {action}")
-            }
-            GuardEvent::Began(incident) => format!("{} began", ago(incident.began)),
-            GuardEvent::Ended(incident) => format!(
-                "{} ended: {:?} unreachable {:?}",
-                ago(incident.ended.unwrap()),
-                incident.cause,
-                incident.unreachable
-            ),
-            other => format!("{other:?}"),
-        }
-    }
-
     fn advance_world(&mut self, time: Duration) {
         let end = self.now + time;
         while let Some(next) = self.next(false).filter(|next| *next <= end) {
@@ -413,306 +379,5 @@ impl World {
                 self.look(place);
             }
         }
-    }
-
-    fn look(&mut self, place: usize) {
-        let now = self.now;
-        let provider = ProviderId(u16::try_from(place).unwrap());
-        let cadence = self.guard.cadence(provider);
-        let line = &self.lines[place];
-        if line.poked + cadence.poke <= now {
-            let outcome = if self.wan_works() && line.up && line.answers_poke {
-                let rtt = Duration::from_millis(10);
-                PokeOutcome::Answered { rtt }
-            } else if self.site.router && !self.wan_works() && !self.fallback {
-                PokeOutcome::NotSent
-            } else {
-                PokeOutcome::Silent
-            };
-            self.lines[place].poked = now;
-            self.observe(Seen::Poke { provider, outcome });
-        }
-        if self.lines[place].asked + cadence.registry <= now {
-            self.lines[place].asked = now;
-            if self.asterisk == Process::Up {
-                self.tell_calls();
-                let line = &self.lines[place];
-                let registered = line.registration.state == RegistryState::Registered;
-                let seen = Seen::Registry {
-                    provider,
-                    state: line.registration.state,
-                    peer: Some(line.peer),
-                    perceived: None,
-                    refresh: registered.then_some(s(60)),
-                };
-                self.observe(seen);
-            } else {
-                self.tell_host();
-            }
-        }
-        if self.site.router && self.lines[place].looked + cadence.entry <= now {
-            self.lines[place].looked = now;
-            let seen = self.entry(place);
-            self.observe(Seen::Entry {
-                provider,
-                entry: seen,
-            });
-        }
-    }
-
-    fn entry(&self, place: usize) -> Option<FlowEntry> {
-        let entry = self.lines[place]
-            .entry
-            .filter(|entry| entry.expires > self.now)?;
-        let kind = match entry.source {
-            Source::Wan(address) if address == self.address => Kind::Healthy,
-            Source::Wan(_) => Kind::StaleSource,
-            Source::Private => Kind::NullBinding,
-            Source::Inner => Kind::WrongSourceMasquerade,
-        };
-        Some(FlowEntry {
-            class: if entry.stream {
-                TimerClass::Stream
-            } else {
-                TimerClass::Exchange
-            },
-            timer: Some(if entry.stream {
-                self.stream
-            } else {
-                self.exchange
-            }),
-            left: Some(entry.expires - self.now),
-            kind: self.wan_works().then_some(kind),
-        })
-    }
-
-    fn start_registrations(&mut self) {
-        for line in &mut self.lines {
-            line.registration.began = self.now;
-            line.registration.sent = 0;
-            line.registration.due = self.now;
-        }
-    }
-
-    /// A packet of Asterisk's leaves the PBX. Whether the provider gets it.
-    fn leave(&mut self, place: usize) -> bool {
-        let (now, works) = (self.now, self.wan_works());
-        let routed = self.wan.link == Some(true) || self.fallback;
-        let source = match (self.wan.link, self.wan.has_address) {
-            (Some(true), Some(true)) => Source::Wan(self.address),
-            (Some(true), _) => Source::Inner,
-            _ => Source::Private,
-        };
-        let (exchange, stream) = (self.exchange, self.stream);
-        let is_lost = self.loss > 0 && self.rng.random_range(0..self.loss) == 0;
-        let line = &mut self.lines[place];
-        if line.held_until.is_some_and(|until| until > now) || !routed {
-            return false;
-        }
-        let entry = line
-            .entry
-            .take_if(|entry| entry.expires > now)
-            .unwrap_or(Entry {
-                source,
-                made: now,
-                stream: false,
-                expires: now,
-            });
-        let timer = if entry.stream { stream } else { exchange };
-        line.entry = Some(Entry {
-            expires: now + timer,
-            ..entry
-        });
-        works && entry.source == Source::Wan(self.address) && line.up && !is_lost
-    }
-
-    /// An answer comes back: what lasts longer than an exchange becomes a stream.
-    fn answer(&mut self, place: usize) {
-        let (now, stream, exchange) = (self.now, self.stream, self.exchange);
-        if let Some(entry) = &mut self.lines[place].entry {
-            entry.stream |= now.duration_since(entry.made) >= s(2);
-            entry.expires = now + if entry.stream { stream } else { exchange };
-        }
-    }
-
-    fn turn_registration(&mut self, place: usize, watched: bool) {
-        let now = self.now;
-        if self.asterisk != Process::Up {
-            self.lines[place].registration.due = now + s(3600);
-            return;
-        }
-        let registration = &mut self.lines[place].registration;
-        if usize::from(registration.sent) == SENT_AT.len() {
-            if registration.state == RegistryState::Timeout {
-                registration.sent = 0;
-                registration.began = now;
-            } else {
-                registration.state = RegistryState::Timeout;
-                registration.due = registration.began + s(50);
-                return;
-            }
-        }
-        if registration.sent == 0 {
-            registration.began = now;
-        }
-        let again = registration.sent > 0;
-        registration.sent += 1;
-        registration.state = RegistryState::RequestSent;
-        let next = SENT_AT.get(usize::from(registration.sent)).copied();
-        registration.due = registration.began + s(next.unwrap_or(32));
-        let is_held = self.lines[place]
-            .held_until
-            .is_some_and(|until| until > now);
-        let arrives = self.leave(place);
-        if watched && !is_held {
-            self.captured(place, OwnPortFrame::RegReq { again });
-        }
-        if !arrives {
-            return;
-        }
-        self.answer(place);
-        let (accepts, naked) = (self.lines[place].accepts, self.lines[place].refuses_token);
-        let registration = &mut self.lines[place].registration;
-        registration.sent = 0;
-        registration.due = now + s(50);
-        registration.state = if accepts && !naked {
-            RegistryState::Registered
-        } else {
-            RegistryState::Rejected
-        };
-        if accepts && !naked {
-            self.lines[place].binding = Some((self.address, now + s(70)));
-        }
-        if watched {
-            self.captured(place, OwnPortFrame::Challenge);
-            let refresh = Some(s(60));
-            self.captured(
-                place,
-                match (naked, accepts) {
-                    (true, _) => OwnPortFrame::NakedReject,
-                    (_, true) => OwnPortFrame::RegAck {
-                        apparent: None,
-                        refresh,
-                    },
-                    _ => OwnPortFrame::RegRej {
-                        cause: None,
-                        code: None,
-                    },
-                },
-            );
-        }
-    }
-
-    fn captured(&mut self, place: usize, frame: OwnPortFrame) {
-        if self.site.capture {
-            let provider = ProviderId(u16::try_from(place).unwrap());
-            self.observe(Seen::OwnPort { provider, frame });
-        }
-    }
-
-    fn tell_host(&mut self) {
-        self.tell_wan();
-        self.observe(Seen::Asterisk(self.asterisk));
-    }
-
-    fn tell_wan(&mut self) {
-        let wan = if self.site.router {
-            self.wan
-        } else {
-            Wan {
-                link: Some(true),
-                address: None,
-                has_address: Some(true),
-                route: Some(true),
-            }
-        };
-        if self.told_wan.replace(wan) != Some(wan) {
-            self.observe(Seen::Wan(wan));
-            // A shell looks at once when the way changes.
-            for line in &mut self.lines {
-                for last in [&mut line.poked, &mut line.asked, &mut line.looked] {
-                    *last = last.checked_sub(s(3600)).unwrap();
-                }
-            }
-        }
-    }
-
-    fn tell_calls(&mut self) {
-        let now = self.now;
-        self.told_calls = (0..)
-            .zip(&self.lines)
-            .filter(|(_, line)| line.call.is_some_and(|until| until > now))
-            .map(|(id, _)| ProviderId(id))
-            .collect();
-        let calls = self.told_calls.iter().map(|id| CallUp {
-            provider: Some(*id),
-            audio: Audio::Both,
-        });
-        let calls = calls.collect();
-        self.observe(Seen::Calls(calls));
-    }
-
-    /// An observer goes blind, or sees again.
-    pub fn blind(&mut self, observer: Observer, blind: bool) {
-        self.observe(if blind {
-            let reason = "a test".to_owned();
-            Seen::Blind { observer, reason }
-        } else {
-            Seen::Sees(observer)
-        });
-    }
-
-    fn observe(&mut self, seen: Seen) {
-        let at = self.now;
-        self.guard.handle_observation(Observation { at, seen }, at);
-        self.drain();
-    }
-
-    fn drain(&mut self) {
-        while let Some(event) = self.guard.poll_event() {
-            if let GuardEvent::Ended(incident) = &event {
-                self.incidents.push(incident.clone());
-            }
-            if self.keeps_all {
-                self.events.push(event);
-            }
-        }
-        while let Some(decision) = self.guard.poll_action() {
-            let diagnosis = self.guard.diagnosed(decision.provider).unwrap().diagnosis;
-            self.laws
-                .decided(&decision, diagnosis, &self.told_calls, self.now);
-            self.act(&decision);
-            self.decisions.push((self.now, decision));
-        }
-    }
-
-    fn act(&mut self, decision: &Decision) {
-        let now = self.now;
-        let place = usize::from(decision.provider.0);
-        match &decision.action {
-            Action::Hold { lasting, .. } | Action::Quiet { lasting, .. } => {
-                self.lines[place].held_until = Some(now + *lasting);
-            }
-            Action::Release { .. } => self.lines[place].held_until = None,
-            Action::DeleteEntry { .. } => self.lines[place].entry = None,
-            Action::Reregister => self.start_registrations(),
-            Action::KeepOpen { every, .. } => self.lines[place].keep_open = Some((*every, now)),
-            Action::StopKeepOpen { .. } => self.lines[place].keep_open = None,
-            Action::ReloadModule { pause } => {
-                self.asterisk = Process::NoModule;
-                self.module_due = Some((now + *pause, decision.id));
-                return;
-            }
-            Action::LoadModule => {
-                self.asterisk = Process::Up;
-                self.start_registrations();
-            }
-            Action::Run { .. } | Action::Notify { .. } => {}
-        }
-        let outcome = ActionOutcome {
-            id: decision.id,
-            result: ActionResult::Done,
-        };
-        self.outcome = Some((now + Duration::from_millis(20), outcome));
     }
 }

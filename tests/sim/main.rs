@@ -14,6 +14,7 @@ mod call_hostile;
 mod call_trunk;
 mod exchange;
 mod hairpin;
+mod held;
 mod hops;
 mod late_answers;
 mod late_call;
