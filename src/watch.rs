@@ -8,6 +8,7 @@
 
 mod command;
 mod effects;
+mod held;
 mod journal;
 mod metrics;
 mod observe;
@@ -22,7 +23,7 @@ mod store;
 use std::{io, path::PathBuf};
 
 pub use journal::{Told, ToldAction};
-pub use picture::{ProviderView, View};
+pub use picture::{OwnView, ProviderView, View};
 pub use places::Places;
 pub use run::run;
 pub use server::ask;

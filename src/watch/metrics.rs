@@ -8,14 +8,14 @@ use crate::{
         machine::Guard,
         observation::{ProviderId, RegistryState},
     },
-    watch::picture::Picture,
+    watch::{observe::Shared, picture::Picture},
 };
 
 /// The content type of the format.
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// All of them. What is not known is not there.
-pub(super) fn render(guard: &Guard, picture: &Picture) -> String {
+pub(super) fn render(guard: &Guard, picture: &Picture, shared: &Shared) -> String {
     let mut page = Page::default();
     page.family("info", "gauge", "The guardian that runs.");
     page.sample("info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
@@ -27,6 +27,18 @@ pub(super) fn render(guard: &Guard, picture: &Picture) -> String {
     states(&mut page, guard, &providers);
     outages(&mut page, guard, picture, &providers);
     the_rest(&mut page, guard, picture, &providers);
+    let own = shared.with(|facts| facts.own.clone());
+    if !own.is_empty() {
+        page.family(
+            "held_registration",
+            "gauge",
+            "1 where a registration that the guardian holds itself stands.",
+        );
+    }
+    for (name, line) in &own {
+        let labels = [("registration", name.as_str())];
+        page.sample("held_registration", &labels, u8::from(line.registered));
+    }
     page.0
 }
 
@@ -193,7 +205,7 @@ mod tests {
             ..Policy::default()
         };
         let guard = Guard::new(policy, [0; 32], Instant::now());
-        let page = render(&guard, &Picture::default());
+        let page = render(&guard, &Picture::default(), &Shared::default());
         let line =
             "iax2_natcheck_provider_state{provider=\"a \\\"b\\\" \\\\c\",state=\"not-known\"} 1";
         assert!(page.lines().any(|other| other == line), "{page}");

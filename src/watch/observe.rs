@@ -26,7 +26,7 @@ use crate::{
         observation::{Observation, Observer, ProviderId, Seen},
     },
     net,
-    types::PeerAddr,
+    types::{MappedAddr, PeerAddr},
 };
 
 /// What has not changed is told again after this time: the guardian forgets what is older.
@@ -92,6 +92,17 @@ pub(super) struct Facts {
     pub(super) capturing: Option<Instant>,
     /// Whose packets are held.
     pub(super) held: BTreeSet<PeerAddr>,
+    /// The registrations of the guardian's own.
+    pub(super) own: BTreeMap<String, OwnLine>,
+}
+
+/// How a registration of the guardian's own stands.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct OwnLine {
+    /// It is registered.
+    pub(super) registered: bool,
+    /// The address that the registrar saw.
+    pub(super) apparent: Option<MappedAddr>,
 }
 
 impl Shared {

@@ -16,7 +16,10 @@ use crate::{
         observation::{Observation, Observer, PokeOutcome, ProviderId, Seen},
     },
     types::MappedAddr,
-    watch::journal::{Told, wall, word, words},
+    watch::{
+        journal::{Told, wall, word, words},
+        observe::Shared,
+    },
 };
 
 /// What the guardian itself does not keep.
@@ -91,7 +94,7 @@ impl Picture {
     }
 
     /// All of it, for those who ask.
-    pub(super) fn view(&self, guard: &Guard, dry_run: bool) -> View {
+    pub(super) fn view(&self, guard: &Guard, dry_run: bool, shared: &Shared) -> View {
         let providers = (0..)
             .map(ProviderId)
             .zip(&guard.policy().providers)
@@ -102,6 +105,15 @@ impl Picture {
             pid: std::process::id(),
             dry_run,
             providers,
+            registrations: shared.with(|facts| {
+                let own = facts.own.iter();
+                own.map(|(name, line)| OwnView {
+                    name: name.clone(),
+                    registered: line.registered,
+                    apparent: line.apparent.map(|address| address.to_string()),
+                })
+                .collect()
+            }),
             blind: self
                 .blind
                 .iter()
@@ -164,12 +176,25 @@ pub struct View {
     pub dry_run: bool,
     /// The providers, in the order of the configuration.
     pub providers: Vec<ProviderView>,
+    /// The registrations that the guardian holds itself.
+    pub registrations: Vec<OwnView>,
     /// Observers that cannot see, and why.
     pub blind: BTreeMap<String, String>,
     /// The action that is being carried out.
     pub doing: Option<String>,
     /// How many more actions are allowed in this hour.
     pub budget_left: usize,
+}
+
+/// A registration that the guardian holds itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OwnView {
+    /// Its name in the configuration.
+    pub name: String,
+    /// It is registered.
+    pub registered: bool,
+    /// The address that the registrar saw.
+    pub apparent: Option<String>,
 }
 
 /// One provider.
@@ -211,7 +236,11 @@ impl View {
                     Some(state) if state.is_trouble() => 2,
                     _ => 1,
                 });
-        worst.max().unwrap_or(0)
+        let held = self
+            .registrations
+            .iter()
+            .map(|own| u8::from(!own.registered) * 2);
+        worst.chain(held).max().unwrap_or(0)
     }
 
     /// One line for the service manager.
@@ -263,6 +292,15 @@ impl View {
             if let Some(last) = &provider.last_action {
                 let _ = writeln!(text, "  last action {last}");
             }
+        }
+        for own in &self.registrations {
+            let state = if own.registered {
+                "registered"
+            } else {
+                "not registered"
+            };
+            let seen = own.apparent.as_deref().unwrap_or("an address not told");
+            let _ = writeln!(text, "{} (held here): {state}, seen as {seen}", own.name);
         }
         for (observer, reason) in &self.blind {
             let _ = writeln!(text, "{observer} cannot be watched: {reason}");

@@ -24,6 +24,7 @@ use crate::{
     watch::{
         WatchError, command,
         effects::{Effects, Order},
+        held,
         journal::{Journal, Told, words},
         metrics,
         observe::{self, Common, Nudge, Peers, Shared, clock::Clocks},
@@ -205,6 +206,12 @@ impl Work {
         }
         if self.setup.observe.capture {
             observers.spawn(observe::port::run(common.clone(), asterisk.clone()));
+        }
+        let timer = self.setup.policy.exchange;
+        let mapping = timer.given.then_some(timer.length);
+        self.shared.with(|facts| facts.own.clear());
+        for own in &self.setup.registrations {
+            observers.spawn(held::run(own.clone(), mapping, self.shared.clone()));
         }
         let wan = self.setup.observe.wan.clone();
         observers.spawn(observe::wan::run(common.clone(), wan));
@@ -404,7 +411,9 @@ impl Work {
 
     fn tell(&mut self) {
         self.untold = None;
-        let view = self.picture.view(&self.guard, self.setup.dry_run);
+        let view = self
+            .picture
+            .view(&self.guard, self.setup.dry_run, &self.shared);
         if let Ok(text) = serde_json::to_string(&view) {
             self.status.send_replace(text.into());
         }
@@ -416,7 +425,7 @@ impl Work {
         if self.setup.metrics.is_none() && self.setup.textfile.is_none() {
             return;
         }
-        let page = metrics::render(&self.guard, &self.picture);
+        let page = metrics::render(&self.guard, &self.picture, &self.shared);
         if let Some(file) = &self.setup.textfile
             && *self.page.borrow().as_ref() != *page
             && let Err(error) = store::replace(file, page.as_bytes())

@@ -275,7 +275,7 @@ fn a_dry_run_does_nothing_and_says_all() {
     });
     assert!(said.is_some(), "{}", guardian.log());
     thread::sleep(Duration::from_secs(3));
-    let rules = town.left_in_nft(&town.street.router);
+    let rules = Town::left_in_nft(&town.street.router);
     assert!(!rules.contains("iax2_natcheck"), "{rules}");
 }
 

@@ -123,7 +123,7 @@ fn cron(town: &Town, folder: &std::path::Path) -> Process {
 }
 
 fn counted(town: &Town) -> u64 {
-    let rules = town.left_in_nft(&town.street.router);
+    let rules = Town::left_in_nft(&town.street.router);
     let (_, rest) = rules
         .split_once("ip daddr 203.0.113.1 counter packets ")
         .unwrap();

@@ -52,7 +52,7 @@ fn cured(name: &str, town: &Town, taint: &str, public: &str, fault: impl Fn(), b
     guardian.wait_for("main", "healthy", SOON);
     guardian.wait_for("other", "healthy", SOON);
     drop(guardian);
-    let left = town.left_in_nft(&town.street.router);
+    let left = Town::left_in_nft(&town.street.router);
     assert!(!left.contains("iax2_natcheck"), "{left}");
 }
 
@@ -143,7 +143,7 @@ fn packets_are_held_while_the_wan_is_down() {
     street.wan_down();
     guardian.wait_for("main", "wan-down", SOON);
     let held = process::poll(SOON, || {
-        town.left_in_nft(&street.router)
+        Town::left_in_nft(&street.router)
             .contains("elements = { 203.0.113.1 . 4569 timeout")
             .then_some(())
     });
@@ -158,6 +158,6 @@ fn packets_are_held_while_the_wan_is_down() {
     guardian.wait_for_incidents("main", 1, SOON);
     guardian.wait_for_incidents("other", 1, SOON);
     eprintln!("hold: over {:.1?} after the WAN's return", began.elapsed());
-    let left = town.left_in_nft(&street.router);
+    let left = Town::left_in_nft(&street.router);
     assert!(!left.contains("iax2_natcheck"), "{left}");
 }

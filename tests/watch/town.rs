@@ -229,7 +229,7 @@ impl Town {
     }
 
     /// The table of ours on a host, where it is.
-    pub(crate) fn left_in_nft(&self, host: &Namespace) -> String {
+    pub(crate) fn left_in_nft(host: &Namespace) -> String {
         let mut command = Command::new("nft");
         command.args(["list", "ruleset"]);
         process::run(&mut command, &on(host), Duration::from_secs(10)).stdout

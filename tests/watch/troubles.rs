@@ -55,7 +55,7 @@ fn is_out(town: &Town) -> bool {
 }
 
 fn has_table(town: &Town) -> bool {
-    town.left_in_nft(&town.street.pbx).contains("iax2_natcheck")
+    Town::left_in_nft(&town.street.pbx).contains("iax2_natcheck")
 }
 
 #[test]
