@@ -13,5 +13,7 @@ mod random;
 mod scenarios;
 #[path = "guard/soak.rs"]
 mod soak;
+#[path = "guard/state.rs"]
+mod state;
 #[path = "guard/world.rs"]
 mod world;

@@ -8,6 +8,7 @@ use crate::{
         action::{ActionKind, ActionResult, Decision},
         observation::{Observer, ProviderId},
     },
+    types::MappedAddr,
 };
 
 /// The state of one provider.
@@ -160,6 +161,15 @@ pub enum GuardEvent {
     Began(Incident),
     /// An incident ended.
     Ended(Incident),
+    /// The registrar sees the PBX at another address than before.
+    Moved {
+        /// Which provider.
+        provider: ProviderId,
+        /// The address before.
+        from: MappedAddr,
+        /// The address now.
+        to: MappedAddr,
+    },
     /// An action was decided; [`Decision`] is the one that `poll_action` gives.
     Decided(Decision),
     /// An action that was due waits. Told once for each cause.

@@ -62,6 +62,9 @@ pub(crate) struct OwnPort {
     pub(crate) unanswered_since: Option<Instant>,
     /// How many requests nothing has answered.
     pub(crate) unanswered: u32,
+    /// The longest time between two of them.
+    pub(crate) longest_gap: Option<Duration>,
+    last_request: Option<Instant>,
     /// How many requests nothing has answered while fresh ports were answered.
     pub(crate) tried: u32,
     /// How many naked refusals came since a registration was accepted.
@@ -83,6 +86,15 @@ struct Cycle {
 const EXCHANGE: Duration = Duration::from_secs(5);
 
 impl OwnPort {
+    /// Whatever was asked is answered, or does not count any more.
+    fn forget_requests(&mut self) {
+        self.tried = 0;
+        self.unanswered = 0;
+        self.unanswered_since = None;
+        self.longest_gap = None;
+        self.last_request = None;
+    }
+
     /// Counts the silence between packets of either direction.
     fn count_idle(&mut self, begins: bool, interval: Duration, at: Instant) {
         let Some(cycle) = &mut self.cycle else {
@@ -218,9 +230,7 @@ impl Facts {
                 return;
             }
             port.received = Some(at);
-            port.tried = 0;
-            port.unanswered = 0;
-            port.unanswered_since = None;
+            port.forget_requests();
         } else {
             port.sent = Some(port.sent.map_or(at, |last| last.max(at)));
         }
@@ -230,6 +240,10 @@ impl Facts {
             OwnPortFrame::RegReq { .. } => {
                 if port.received.is_none_or(|received| received <= at) {
                     port.unanswered = port.unanswered.saturating_add(1);
+                    if let Some(last) = port.last_request.replace(at) {
+                        let gap = at.saturating_duration_since(last);
+                        port.longest_gap = port.longest_gap.max(Some(gap));
+                    }
                     port.unanswered_since.get_or_insert(at);
                     if self.poke.answering_since.is_some_and(|since| since <= at) {
                         port.tried = port.tried.saturating_add(1);
@@ -329,10 +343,8 @@ impl Facts {
 
     /// Forgets what silence said so far: what caused it may be over.
     pub(crate) fn begin_anew(&mut self, now: Instant) {
-        self.own_port.unanswered = 0;
-        self.own_port.unanswered_since = None;
+        self.own_port.forget_requests();
         self.own_port.naked = 0;
-        self.own_port.tried = 0;
         self.own_port.cycle = None;
         self.own_port.idle = None;
         self.poke.last = None;

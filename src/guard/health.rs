@@ -169,8 +169,8 @@ impl Look<'_> {
         }
         match self.hole() {
             Some(hole) if !self.kept_open => Diagnosed {
-                lost_percent: hole.lost_percent,
-                ..several(Diagnosis::Hole, [vec![said], hole.because].concat())
+                lost_percent: hole.lost_percent(),
+                ..several(Diagnosis::Hole, [vec![said], hole.because()].concat())
             },
             Some(_) => several(
                 Diagnosis::Healthy,
@@ -233,6 +233,7 @@ impl Look<'_> {
     fn unanswered(&self, said: String, since: Option<Instant>) -> Diagnosed {
         let since = since.unwrap_or(self.now);
         let mut because = vec![said];
+        because.extend(self.hammering());
         if let Some((kind, facts)) = self.tainted() {
             because.extend(facts);
             return Diagnosed {
@@ -273,6 +274,16 @@ impl Look<'_> {
                 several(Diagnosis::Unanswered, because)
             }
         }
+    }
+
+    /// Requests that come sooner than the NAT forgets keep whatever entry there is alive.
+    fn hammering(&self) -> Option<String> {
+        let port = self.facts.own_port;
+        let gap = port.longest_gap?.as_secs();
+        (port.unanswered >= UNANSWERED).then(|| {
+            let count = port.unanswered;
+            format!("{count} requests in a row, at most {gap} s apart, are not answered")
+        })
     }
 
     /// Whether Asterisk has asked, more than once, since fresh ports are answered.
@@ -320,70 +331,74 @@ impl Look<'_> {
             _ => assumed.length,
         };
         // The table itself: what keepalives have made a stream would be none without them.
-        let (timer, mut because) = match entry {
-            Some(None) if !self.kept_open => (
-                exchange,
-                vec!["the router's table has no entry for the flow".to_owned()],
-            ),
+        let timer = match entry {
             Some(Some(entry)) if !self.kept_open && entry.class == TimerClass::Stream => {
-                (entry.timer.or(self.facts.stream)?, vec![])
+                entry.timer.or(self.facts.stream)?
             }
             Some(Some(entry)) if entry.class == TimerClass::Exchange => {
-                (entry.timer.unwrap_or(exchange), vec![])
+                entry.timer.unwrap_or(exchange)
             }
-            _ => {
-                // A timer alone is no hole: something may keep the mapping open.
-                if self.facts.exchange.is_none() && !assumed.given && !self.kept_open {
-                    return None;
-                }
-                (exchange, vec![])
-            }
+            Some(None) if !self.kept_open => exchange,
+            // A timer that is only the usual one proves nothing.
+            _ if self.facts.exchange.is_none() && !assumed.given && !self.kept_open => return None,
+            _ => exchange,
         };
         let is_gone = entry.is_some_and(|entry| entry.is_none());
         let idle = self.facts.own_port.idle;
-        if idle.is_some_and(|idle| idle < timer)
-            || (idle.is_none() && !is_gone && !self.kept_open)
-            || timer > interval
-        {
-            return None;
-        }
-        because.push(format!(
-            "the NAT forgets it after {} s",
-            timer.as_secs_f64()
-        ));
-        because.push(format!("Asterisk registers every {} s", interval.as_secs()));
-        if let Some(idle) = idle {
-            let idle = idle.as_secs();
-            because.push(format!(
-                "for {idle} s between two registrations nothing passes"
-            ));
-        }
-        let lost = interval.saturating_sub(timer).as_secs_f64() / interval.as_secs_f64();
-        Some(Hole {
+        // A timer alone is no hole: something may keep the mapping open.
+        let is_open = match idle {
+            Some(idle) => idle < timer,
+            None => !is_gone && !self.kept_open,
+        };
+        (!is_open && timer <= interval).then_some(Hole {
             timer,
-            lost_percent: percent(lost),
-            because,
+            interval,
+            idle,
+            is_gone: is_gone && !self.kept_open,
         })
     }
 }
 
 /// A mapping that dies between two registrations.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Hole {
     /// The NAT's timer.
     pub(crate) timer: Duration,
-    /// How much of the time there is none.
-    lost_percent: u8,
-    because: Vec<String>,
+    interval: Duration,
+    idle: Option<Duration>,
+    is_gone: bool,
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "clamped to 0..=100"
-)]
-fn percent(share: f64) -> u8 {
-    (share.clamp(0.0, 1.0) * 100.0).round() as u8
+impl Hole {
+    /// How much of the time there is no mapping.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "clamped to 0..=100"
+    )]
+    fn lost_percent(self) -> u8 {
+        let lost = self.interval.saturating_sub(self.timer).as_secs_f64();
+        let share = lost / self.interval.as_secs_f64();
+        (share.clamp(0.0, 1.0) * 100.0).round() as u8
+    }
+
+    fn because(self) -> Vec<String> {
+        let mut because = vec![];
+        if self.is_gone {
+            because.push("the router's table has no entry for the flow".to_owned());
+        }
+        let timer = self.timer.as_secs_f64();
+        because.push(format!("the NAT forgets it after {timer} s"));
+        let interval = self.interval.as_secs();
+        because.push(format!("Asterisk registers every {interval} s"));
+        if let Some(idle) = self.idle {
+            let idle = idle.as_secs();
+            because.push(format!(
+                "for {idle} s between two registrations nothing passes"
+            ));
+        }
+        because
+    }
 }
 
 fn several(diagnosis: Diagnosis, because: impl Into<Vec<String>>) -> Diagnosed {

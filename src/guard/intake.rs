@@ -2,107 +2,70 @@
 
 use std::time::Instant;
 
-use crate::guard::{
-    action::ActionKind,
-    diagnosis::GuardEvent,
-    machine::{Guard, Sampled},
-    observation::{Observer, Process, Seen, Wan},
+use crate::{
+    guard::{
+        action::ActionKind,
+        diagnosis::{Diagnosis, GuardEvent},
+        line::Line,
+        machine::{Guard, Whose},
+        observation::{Observer, OwnPortFrame, Process, RegistryState, Seen, Wan},
+    },
+    types::MappedAddr,
 };
 
 impl Guard {
-    /// Keeps what was seen. Returned is whose look it is.
-    pub(crate) fn take(&mut self, seen: Seen, at: Instant) -> Sampled {
+    /// Keeps what was seen. Returned is whom it concerns; `None`: it changes nothing that is not looked at
+    /// soon anyway.
+    pub(crate) fn take(&mut self, seen: Seen, at: Instant) -> Option<Whose> {
         let now = self.now;
-        let of = |is_news: bool, provider| {
-            if is_news {
-                Sampled::One(provider)
-            } else {
-                Sampled::Nobody
-            }
-        };
+        let everybody = Some(Whose::All { counts: false });
         match seen {
-            Seen::Registry {
-                provider,
-                state,
-                peer,
-                perceived: _,
-                refresh,
-            } => {
-                let is_news = self
-                    .line_mut(provider)
-                    .is_some_and(|line| line.facts.registry(state, peer, refresh, at));
-                of(is_news, provider)
-            }
-            Seen::OwnPort { provider, frame } => {
-                if let Some(line) = self.line_mut(provider) {
-                    line.facts.own_port(&frame, at);
-                }
-                Sampled::Nobody
-            }
-            Seen::Poke { provider, outcome } => {
-                let is_news = self
-                    .line_mut(provider)
-                    .is_some_and(|line| line.facts.poke(outcome, at));
-                of(is_news, provider)
-            }
-            Seen::Resolved { provider, peers } => {
-                if let Some(line) = self.line_mut(provider) {
-                    line.facts.resolved(peers, at);
-                }
-                Sampled::Nobody
+            Seen::Registry { provider, .. }
+            | Seen::OwnPort { provider, .. }
+            | Seen::Poke { provider, .. }
+            | Seen::Entry { provider, .. }
+            | Seen::Resolved { provider, .. }
+            | Seen::Lifetime { provider, .. } => {
+                let line = self.line_mut(provider)?;
+                let counts = line.take(seen, at)?;
+                Some(Whose::One { provider, counts })
             }
             Seen::Wan(wan) => {
                 self.take_wan(wan, at);
-                Sampled::Nobody
-            }
-            Seen::Entry { provider, entry } => {
-                let is_news = self
-                    .line_mut(provider)
-                    .is_some_and(|line| line.facts.entry(entry, at));
-                of(is_news, provider)
+                everybody
             }
             Seen::Asterisk(process) => {
                 self.take_process(process, at);
-                Sampled::All
+                Some(Whose::All { counts: true })
             }
             Seen::Memory { resident } => {
                 self.host.memory = Some(resident);
-                Sampled::Nobody
+                None
             }
             Seen::Calls(calls) => {
                 self.host.calls(calls, at);
-                Sampled::Nobody
-            }
-            Seen::Lifetime {
-                provider,
-                class,
-                dead,
-            } => {
-                if let Some(line) = self.line_mut(provider) {
-                    line.facts.lifetime(class, dead);
-                }
-                Sampled::Nobody
+                everybody
             }
             Seen::Slept { .. } => {
                 for line in &mut self.lines {
                     line.anew(now);
                 }
-                Sampled::Nobody
+                everybody
             }
-            Seen::ClockSet { .. } => Sampled::Nobody,
+            Seen::ClockSet { .. } => None,
             Seen::Blind { observer, reason } => {
                 self.take_blind(observer, reason);
-                Sampled::Nobody
+                everybody
             }
             Seen::Sees(observer) => {
                 if self.blind.remove(&observer) {
                     self.events.push_back(GuardEvent::Sees(observer));
                 }
-                Sampled::Nobody
+                None
             }
             Seen::Outcome(outcome) => {
                 self.ended(outcome.id, outcome.result);
-                Sampled::Nobody
+                everybody
             }
         }
     }
@@ -157,5 +120,67 @@ impl Guard {
                 ActionKind::ReloadModule | ActionKind::LoadModule
             )
         })
+    }
+}
+
+impl Line {
+    /// Keeps what was seen of this provider. Returned is whether it counts as a look; `None`: it is old
+    /// news, or changes nothing that is not looked at soon anyway.
+    fn take(&mut self, seen: Seen, at: Instant) -> Option<bool> {
+        let facts = &mut self.facts;
+        let is_news = match seen {
+            Seen::Registry {
+                state,
+                peer,
+                perceived,
+                refresh,
+                ..
+            } => {
+                let is_news = facts.registry(state, peer, refresh, at);
+                if is_news && state == RegistryState::Registered {
+                    self.apparent(perceived);
+                }
+                is_news
+            }
+            Seen::OwnPort { frame, .. } => {
+                facts.own_port(&frame, at);
+                if let OwnPortFrame::RegAck { apparent, .. } = frame {
+                    self.apparent(apparent);
+                }
+                // A frame of a call comes every 20 ms.
+                let is_well = self.seen.diagnosis == Diagnosis::Healthy;
+                return (!is_well).then_some(false);
+            }
+            Seen::Poke { outcome, .. } => facts.poke(outcome, at),
+            Seen::Entry { entry, .. } => facts.entry(entry, at),
+            Seen::Resolved { peers, .. } => {
+                facts.resolved(peers, at);
+                return Some(false);
+            }
+            Seen::Lifetime { class, dead, .. } => {
+                facts.lifetime(class, dead);
+                return Some(false);
+            }
+            Seen::Wan(_)
+            | Seen::Asterisk(_)
+            | Seen::Memory { .. }
+            | Seen::Calls(_)
+            | Seen::Slept { .. }
+            | Seen::ClockSet { .. }
+            | Seen::Blind { .. }
+            | Seen::Sees(_)
+            | Seen::Outcome(_) => return None, // of the host
+        };
+        is_news.then_some(true)
+    }
+
+    /// Takes the address that the registrar saw. What it was before is kept until the next look tells it.
+    fn apparent(&mut self, address: Option<MappedAddr>) {
+        if let Some(address) = address
+            && self.apparent != Some(address)
+        {
+            self.moved_from = self.moved_from.or(self.apparent);
+            self.apparent = Some(address);
+        }
     }
 }

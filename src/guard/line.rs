@@ -16,7 +16,7 @@ use crate::{
         patience::{Agreement, Backoff},
         policy::{Policy, ProviderPolicy},
     },
-    types::PeerAddr,
+    types::{MappedAddr, PeerAddr},
 };
 
 /// Healthy for this long, an incident is over even without another look.
@@ -90,6 +90,10 @@ pub(crate) struct Line {
     pub(crate) policy: ProviderPolicy,
     /// What is known.
     pub(crate) facts: Facts,
+    /// The address that the registrar saw last.
+    pub(crate) apparent: Option<MappedAddr>,
+    /// The one before, until that was told.
+    pub(crate) moved_from: Option<MappedAddr>,
     /// What the last looks saw.
     pub(crate) agreement: Agreement,
     /// The last look.
@@ -135,6 +139,8 @@ impl Line {
             id,
             policy: provider,
             facts: Facts::default(),
+            apparent: None,
+            moved_from: None,
             agreement: Agreement::new(policy.agreeing, policy.samples),
             seen: Diagnosed {
                 diagnosis: Diagnosis::NotKnown,
@@ -216,6 +222,10 @@ impl Line {
                 at: now,
                 diagnosed: seen.clone(),
             });
+        }
+        if let (Some(from), Some(to)) = (self.moved_from.take(), self.apparent) {
+            let provider = self.id;
+            events.push(GuardEvent::Moved { provider, from, to });
         }
         self.count_unreachable(now);
         self.seen = seen;

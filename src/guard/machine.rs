@@ -74,9 +74,10 @@ impl Guard {
         self.now = self.now.max(now);
         let now = self.now;
         let at = observation.at.min(now);
-        let sampled = self.take(observation.seen, at);
-        self.look(sampled);
-        self.decide();
+        if let Some(whose) = self.take(observation.seen, at) {
+            self.look(whose);
+            self.decide();
+        }
     }
 
     /// Lets time pass up to `now`; a spurious call changes nothing.
@@ -89,7 +90,7 @@ impl Guard {
             let why = "it has not ended within its time".to_owned();
             self.ended(id, ActionResult::Failed { why });
         }
-        self.look(Sampled::Nobody);
+        self.look(Whose::All { counts: false });
         self.decide();
     }
 
@@ -256,35 +257,36 @@ impl Guard {
         self.lines.get_mut(usize::from(provider.0))
     }
 
-    /// Looks at every provider.
-    fn look(&mut self, sampled: Sampled) {
+    /// Looks at those that it concerns.
+    fn look(&mut self, whose: Whose) {
         let now = self.now;
-        let siblings: Vec<_> = self.lines.iter().map(|line| self.sibling(line)).collect();
-        for (line, sibling) in self.lines.iter_mut().zip(siblings) {
+        for place in 0..self.lines.len() {
+            let Some(line) = self.lines.get(place) else {
+                return;
+            };
+            let counts = match whose {
+                Whose::One { provider, .. } if provider != line.id => continue,
+                Whose::One { counts, .. } | Whose::All { counts } => counts,
+            };
+            let sibling = self.sibling(line);
+            let Some(line) = self.lines.get_mut(place) else {
+                return;
+            };
             if line
                 .restraint
                 .is_some_and(|restraint| restraint.lifts() <= now)
             {
                 line.released(now);
             }
-            let seen = line
-                .look_at(&self.policy, &self.host, sibling, now)
-                .diagnose();
-            let counts = match sampled {
-                Sampled::Nobody => false,
-                Sampled::One(provider) => provider == line.id,
-                Sampled::All => true,
-            };
-            if seen.diagnosis == Diagnosis::Healthy && line.restraint.is_none() {
+            let look = line.look_at(&self.policy, &self.host, sibling, now);
+            let seen = look.diagnose();
+            let is_well = seen.diagnosis == Diagnosis::Healthy && line.restraint.is_none();
+            let is_open = is_well && line.kept_open.is_some() && look.hole().is_none();
+            if is_well {
                 line.plan.clear();
-                if line.kept_open.is_some()
-                    && line
-                        .look_at(&self.policy, &self.host, sibling, now)
-                        .hole()
-                        .is_none()
-                {
-                    line.needs_open = None;
-                }
+            }
+            if is_open {
+                line.needs_open = None; // something else keeps it open now
             }
             self.events.extend(line.look(seen, counts, now));
         }
@@ -309,13 +311,19 @@ impl Guard {
     }
 }
 
-/// Whose look an observation is.
+/// Whom an observation concerns, and whether it counts as another look.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Sampled {
-    /// Nobody's.
-    Nobody,
-    /// This provider's.
-    One(ProviderId),
-    /// Every provider's.
-    All,
+pub(crate) enum Whose {
+    /// One provider.
+    One {
+        /// Which.
+        provider: ProviderId,
+        /// It counts.
+        counts: bool,
+    },
+    /// Every provider.
+    All {
+        /// It counts.
+        counts: bool,
+    },
 }

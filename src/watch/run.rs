@@ -321,6 +321,10 @@ impl Work {
                 incident.unreachable,
                 incident.acted
             ),
+            GuardEvent::Moved { provider, from, to } => tracing::warn!(
+                provider = self.name(*provider),
+                "the provider sees this PBX at {to} now, at {from} before"
+            ),
             GuardEvent::Decided(decision) => {
                 let would = if self.setup.dry_run { "would: " } else { "" };
                 tracing::warn!(

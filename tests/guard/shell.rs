@@ -168,6 +168,11 @@ impl World {
         self.observe(Seen::Calls(calls));
     }
 
+    /// An observer tells something of its own.
+    pub fn tell(&mut self, seen: Seen) {
+        self.observe(seen);
+    }
+
     /// An observer goes blind, or sees again.
     pub fn blind(&mut self, observer: Observer, blind: bool) {
         self.observe(if blind {
