@@ -170,7 +170,8 @@ pub enum GuardEvent {
         /// The address now.
         to: MappedAddr,
     },
-    /// An action was decided; [`Decision`] is the one that `poll_action` gives.
+    /// An action was decided; [`Decision`] is the one that `poll_action` gives. The next stretch of a hold
+    /// is not told.
     Decided(Decision),
     /// An action that was due waits. Told once for each cause.
     Withheld {

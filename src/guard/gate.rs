@@ -121,7 +121,9 @@ impl Guard {
         };
         self.next_id = self.next_id.saturating_add(1);
         line.decided(&decision, now);
-        self.events.push_back(GuardEvent::Decided(decision.clone()));
+        if !line.extends(kind) {
+            self.events.push_back(GuardEvent::Decided(decision.clone()));
+        }
         self.in_flight = Some((decision.clone(), now + decision.limit));
         self.ready = Some(decision);
     }

@@ -208,6 +208,11 @@ impl Look<'_> {
             return several(Diagnosis::InTransit, [said]);
         }
         let said = format!("{said}, and it is not registered for {} s", age.as_secs());
+        if registry.state == RegistryState::AuthSent {
+            // A challenge has come through the flow.
+            let heard = "the registrar asked for the secret and is not heard of since";
+            return several(Diagnosis::ProviderDown, [said, heard.to_owned()]);
+        }
         self.unanswered(said, Some(since))
     }
 

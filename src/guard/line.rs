@@ -206,8 +206,7 @@ impl Line {
     /// Whether this kind only goes on with what has been decided before: the next stretch of a hold, or
     /// keepalives that an incident has interrupted.
     pub(crate) fn goes_on_with(&self, kind: ActionKind) -> bool {
-        (kind == ActionKind::Hold && self.restraint.is_some())
-            || (kind == ActionKind::KeepOpen && self.needs_open.is_some())
+        self.extends(kind) || (kind == ActionKind::KeepOpen && self.needs_open.is_some())
     }
 
     /// Takes a look. What is `sampled` counts towards agreement.
@@ -291,7 +290,6 @@ impl Line {
         incident.ended = Some(ended.max(incident.began));
         self.rung = 0;
         self.quiets = 0;
-        self.told.clear();
         self.plan.clear();
         self.withheld = None;
         Some(GuardEvent::Ended(incident))
@@ -309,7 +307,7 @@ impl Line {
         let Some(incident) = &mut self.incident else {
             return;
         };
-        if self.healthy_since.is_none() {
+        if self.healthy_since.is_none() && self.seen.diagnosis != Diagnosis::NotKnown {
             let passed = now.saturating_duration_since(since);
             incident.unreachable += passed * u32::from(self.seen.lost_percent) / 100;
         }
@@ -364,9 +362,17 @@ impl Line {
         self.counted_until = Some(now);
     }
 
+    /// Whether a decision is only the next stretch of a hold.
+    pub(crate) fn extends(&self, kind: ActionKind) -> bool {
+        kind == ActionKind::Hold && self.restraint.is_some()
+    }
+
     /// Notes a decision.
     pub(crate) fn decided(&mut self, decision: &Decision, now: Instant) {
         self.withheld = None;
+        if self.extends(decision.action.kind()) {
+            return;
+        }
         let Some(incident) = &mut self.incident else {
             return;
         };

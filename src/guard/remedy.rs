@@ -12,6 +12,7 @@ use crate::{
         health::Look,
         line::{HOLD, Line, Restraint},
         observation::{PokeOutcome, Process, TimerClass},
+        patience::HOUR,
         policy::{MARGIN, Policy},
     },
 };
@@ -20,7 +21,7 @@ use crate::{
 pub(crate) const SHORTEST_KEEP_OPEN: Duration = Duration::from_secs(2);
 /// What a person need not hear of before it has lasted so long.
 const TELL_AFTER: Duration = Duration::from_secs(600);
-/// Silence with nothing to compare it with must last so long before anything is done.
+/// What one look cannot tell from a passing moment must last so long.
 const UNEXPLAINED: Duration = Duration::from_secs(60);
 /// The longest time for which a way that flaps must be up before a hold is lifted.
 const LONGEST_SETTLING: Duration = Duration::from_secs(60);
@@ -111,7 +112,10 @@ impl Line {
                 self.tell(around)
             }
             Diagnosis::Rejected | Diagnosis::TokenRefused | Diagnosis::NotConfigured => {
-                self.tell(around)
+                // Longer than from one attempt to the next: one refusal is soon over.
+                let since = self.trouble_since.unwrap_or(now);
+                let lasts = now.saturating_duration_since(since) >= UNEXPLAINED;
+                lasts.then(|| self.tell(around)).flatten()
             }
         }
     }
@@ -363,10 +367,13 @@ impl Line {
             .filter(|kind| has_peers || matches!(kind, ActionKind::ReloadModule | ActionKind::Run))
             .filter(|kind| *kind != ActionKind::ReloadModule || has_memory(around))
             .collect();
-        if self.rung >= rungs.len()
-            && let Some(tell) = self.tell(around)
-        {
-            return Some(tell);
+        let told = if self.rung >= rungs.len() {
+            self.tell(around)
+        } else {
+            self.tell_later(around)
+        };
+        if told.is_some() {
+            return told;
         }
         if !self.remedies.allows(now) {
             return None;

@@ -147,7 +147,7 @@ impl Guard {
             let young: Vec<_> = ages.iter().map(aged).filter(|age| *age < HOUR).collect();
             Budget::spent_before(young, now)
         };
-        guard.next_id = saved.next_id.max(1);
+        guard.next_id = saved.next_id.clamp(1, u64::MAX / 2);
         guard.left_unloaded = saved.left_unloaded;
         guard.budget = recent(&saved.spent_s);
         guard.reloads = recent(&saved.reloads_s);
@@ -215,7 +215,8 @@ impl Line {
         self.facts.exchange = timer(saved.exchange_s);
         self.facts.stream = timer(saved.stream_s);
         self.facts.refresh = saved.refresh_s.map(Duration::from_secs);
-        self.needs_open = timer(saved.keep_open_s).filter(|every| *every >= SHORTEST_KEEP_OPEN);
+        self.needs_open =
+            timer(saved.keep_open_s).filter(|every| (SHORTEST_KEEP_OPEN..=HOUR).contains(every));
         let next_in = saved.next_in_s.map(Duration::from_secs);
         self.remedies = Backoff {
             attempts: saved.attempts,

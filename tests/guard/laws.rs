@@ -49,6 +49,11 @@ impl Laws {
         self.held.clear();
     }
 
+    /// The guardian was told by its saved state that this mapping needs keepalives.
+    pub fn remembers(&mut self, provider: ProviderId) {
+        self.kept_open.insert(provider);
+    }
+
     pub fn decided(
         &mut self,
         decision: &Decision,

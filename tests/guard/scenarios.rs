@@ -156,6 +156,10 @@ fn on_the_router_an_outage_ends_within_two_seconds() {
         let took = recovers(&mut world, s(60));
         assert!(took <= s(2), "{took:?} {}", world.story());
         assert_eq!(world.incidents[0].cause, Diagnosis::WanDown);
+        let done = &world.incidents[0].actions;
+        assert!(done.len() < 8, "the stretches of a hold are one: {done:?}");
+        let released = done.iter().any(|acted| acted.kind == ActionKind::Release);
+        assert!(released, "{done:?}");
         let unreachable = world.incidents[0].unreachable;
         assert!(
             (180..190).contains(&unreachable.as_secs()),
@@ -419,6 +423,32 @@ fn what_does_not_help_grows_rare_and_a_person_hears_of_it() {
     assert!(kinds(&world).contains(&ActionKind::Notify));
     world.loss = 0;
     recovers(&mut world, s(3600));
+}
+
+#[test]
+fn where_nobody_tells_of_calls_a_person_hears_of_the_taint() {
+    let mut world = well(BEHIND, known);
+    world.mute_calls = true;
+    world.run(s(60)); // what was told of calls before is too old then
+    world.change_address();
+    world.run(s(1800));
+    let done = kinds(&world);
+    assert!(done.contains(&ActionKind::Notify), "{done:?}");
+    assert!(!done.contains(&ActionKind::Quiet), "{done:?}");
+    world.mute_calls = false;
+    recovers(&mut world, s(400));
+}
+
+#[test]
+fn one_refusal_is_no_matter_for_a_person() {
+    let mut world = well(BEHIND, usual);
+    world.lines[0].accepts = false;
+    world.until(s(60), |world| world.diagnosis(0) == Diagnosis::Rejected);
+    world.run(s(10));
+    world.lines[0].accepts = true;
+    recovers(&mut world, s(60));
+    let done = kinds(&world);
+    assert!(!done.contains(&ActionKind::Notify), "{done:?}");
 }
 
 #[test]

@@ -165,7 +165,9 @@ impl World {
             audio: Audio::Both,
         });
         let calls = calls.collect();
-        self.observe(Seen::Calls(calls));
+        if !self.mute_calls {
+            self.observe(Seen::Calls(calls));
+        }
     }
 
     /// An observer tells something of its own.

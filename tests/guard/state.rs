@@ -171,11 +171,15 @@ proptest! {
             Instant::now() + Duration::from_secs(1),
             wall(now.into()),
         );
+        world.laws.remembers(ProviderId(0));
         world.now += s(2);
         world.run(s(3600));
         let allowed = [ActionKind::KeepOpen, ActionKind::StopKeepOpen];
         for (_, decision) in &world.decisions {
             prop_assert!(allowed.contains(&decision.action.kind()), "{decision:?}");
+            if let Action::KeepOpen { every, .. } = decision.action {
+                prop_assert!((s(2)..=s(3600)).contains(&every), "{every:?}");
+            }
         }
     }
 }

@@ -111,6 +111,8 @@ pub struct World {
     outcome: Option<(Instant, ActionOutcome)>,
     told_wan: Option<Wan>,
     told_calls: Vec<ProviderId>,
+    /// Nobody tells of calls.
+    pub mute_calls: bool,
     rng: StdRng,
 }
 
@@ -172,6 +174,7 @@ impl World {
             outcome: None,
             told_wan: None,
             told_calls: vec![],
+            mute_calls: false,
             rng: StdRng::from_seed([seed; 32]),
         };
         world.tell_host();

@@ -161,6 +161,10 @@ impl File {
         };
         let can_delete = observe.router || commands.delete_entry.is_some();
         let mut policy = self.policy.check(place)?;
+        if self.policy.per_hour.is_none() {
+            let providers = u16::try_from(self.provider.len()).unwrap_or(u16::MAX);
+            policy.per_hour = policy.per_hour.max(providers.saturating_mul(10));
+        }
         policy.exchange = timer(
             place,
             "exchange",

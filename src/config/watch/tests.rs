@@ -190,3 +190,13 @@ fn hosts_may_repeat_where_users_tell_them_apart() {
     );
     assert_eq!(config(&text).unwrap().providers.len(), 2);
 }
+
+#[test]
+fn the_budget_grows_with_the_providers_unless_it_is_given() {
+    let many: String = (0..7)
+        .map(|n| format!("[[provider]]\nname = \"p{n}\"\nhost = \"p{n}.example\"\n"))
+        .collect();
+    assert_eq!(config(&many).unwrap().policy.per_hour, 70);
+    let given = format!("{many}[policy]\nper_hour = 5\n");
+    assert_eq!(config(&given).unwrap().policy.per_hour, 5);
+}
