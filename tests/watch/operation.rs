@@ -101,8 +101,9 @@ fn it_is_small_and_sleeps_while_all_is_well() {
         "size: {resident} kB resident, {:.4} % of a core",
         share * 100.0
     );
-    // The release build is what is promised; this one is larger and slower.
-    assert!(resident < 24 * 1024, "{resident} kB");
+    // The release build is what is promised; a debug build is larger and slower.
+    let most = if cfg!(debug_assertions) { 40 } else { 12 };
+    assert!(resident < most * 1024, "{resident} kB");
     assert!(share < 0.005, "{share}");
 }
 
@@ -223,7 +224,7 @@ fn a_wrong_manager_secret_is_named_and_changes_nothing() {
 
 #[test]
 #[ignore = "needs root, ip, nft, mount and Asterisk 16"]
-fn a_full_disk_is_survived() {
+fn a_disk_without_space_is_survived() {
     let town = Town::with(MASQUERADE, 15, |pbx| pbx);
     let full = tempfile::tempdir().unwrap();
     let at = full.path().display();

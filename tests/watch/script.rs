@@ -61,7 +61,8 @@ fn play(cure: Cure, call: bool) -> Outcome {
     let guardian = match cure {
         Cure::GuardianOnPbx => Some(town.guardian(&town.street.pbx, "", "")),
         Cure::GuardianOnRouter => {
-            Some(town.guardian(&town.street.router, "", "[observe]\nrouter = true\n"))
+            let more = "[observe]\nrouter = true\nwan = \"ppp0\"\n";
+            Some(town.guardian(&town.street.router, "", more))
         }
         Cure::Nobody | Cure::Script => None,
     };
