@@ -42,6 +42,8 @@ pub enum Way {
 /// One datagram that passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Passed<'a> {
+    /// The number of the interface.
+    pub link: u32,
     /// Which way.
     pub way: Way,
     /// Who sent it.
@@ -111,7 +113,8 @@ impl Capture {
                     Ok((length, Some(from))) => {
                         let octets = packet.get(..length).unwrap_or_default();
                         if matches!(Udp::read(LinkType::Raw, octets), Ok(Some(_))) {
-                            return Ok((length, u32::from(from.pkttype())));
+                            let link = u32::try_from(from.ifindex()).unwrap_or_default();
+                            return Ok((length, link, u32::from(from.pkttype())));
                         }
                     }
                     // An interface that goes down is told once; the others go on.
@@ -120,7 +123,7 @@ impl Capture {
                 }
             }
         });
-        let (length, kind) = received.await.map_err(failed)?;
+        let (length, link, kind) = received.await.map_err(failed)?;
         let octets = self.packet.get(..length).unwrap_or_default();
         let unreadable = || failed(Errno::EBADMSG.into());
         let udp = Udp::read(LinkType::Raw, octets)
@@ -128,6 +131,7 @@ impl Capture {
             .flatten()
             .ok_or_else(unreadable)?;
         Ok(Passed {
+            link,
             way: if kind == OUTGOING { Way::Out } else { Way::In },
             source: udp.source,
             destination: udp.destination,

@@ -205,7 +205,14 @@ impl Work {
             observers.spawn(observe::entry::run(common.clone(), asterisk.clone()));
         }
         if self.setup.observe.capture {
-            observers.spawn(observe::port::run(common.clone(), asterisk.clone()));
+            // A router has one interface towards the providers and another one towards the PBX.
+            let named = self.setup.observe.interface.clone();
+            let interface = named.filter(|_| asterisk.behind.is_none());
+            observers.spawn(observe::port::run(
+                common.clone(),
+                asterisk.clone(),
+                interface,
+            ));
         }
         let timer = self.setup.policy.exchange;
         let mapping = timer.given.then_some(timer.length);

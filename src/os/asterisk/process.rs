@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use nix::{errno::Errno, sys::signal::kill};
 use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System};
 
 /// The name of its process.
@@ -21,12 +22,25 @@ pub struct Running {
     pub resident: u64,
 }
 
+/// What is seen of the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// It runs.
+    Running(Running),
+    /// It ran, or left its number, and does not run.
+    Ended,
+    /// It may run: this user does not see it.
+    NotSeen,
+}
+
 /// Looks at one process again and again; the others are not touched.
 #[derive(Debug)]
 pub struct Watched {
     system: System,
     pid_file: PathBuf,
     known: Option<Pid>,
+    /// It was seen once, so that it is no longer seen means something.
+    was_seen: bool,
 }
 
 impl Watched {
@@ -38,11 +52,12 @@ impl Watched {
             system: System::new(),
             pid_file: pid_file.to_owned(),
             known: None,
+            was_seen: false,
         }
     }
 
-    /// The process; `None` where it does not run.
-    pub fn look(&mut self) -> Option<Running> {
+    /// The process as it is now.
+    pub fn look(&mut self) -> Found {
         let written = fs::read_to_string(&self.pid_file)
             .ok()
             .and_then(|text| text.trim().parse().ok())
@@ -51,11 +66,17 @@ impl Watched {
             && let Some(running) = self.one(pid)
         {
             self.known = Some(pid);
-            return Some(running);
+            self.was_seen = true;
+            return Found::Running(running);
         }
-        self.known = None;
-        if written.is_some() {
-            return None;
+        let known = self.known.take();
+        if let Some(pid) = written.or(known) {
+            // Where processes of others are hidden, only this tells whether there is one.
+            return if is_there(pid) {
+                Found::NotSeen
+            } else {
+                Found::Ended
+            };
         }
         // All of them once, by name; then the one that was found.
         let everything = ProcessRefreshKind::nothing();
@@ -70,7 +91,14 @@ impl Watched {
             .map(sysinfo::Process::pid);
         self.system = System::new();
         self.known = found;
-        self.one(found?)
+        match found.and_then(|pid| self.one(pid)) {
+            Some(running) => {
+                self.was_seen = true;
+                Found::Running(running)
+            }
+            None if self.was_seen => Found::Ended,
+            None => Found::NotSeen,
+        }
     }
 
     fn one(&mut self, pid: Pid) -> Option<Running> {
@@ -95,6 +123,17 @@ impl Watched {
     }
 }
 
+/// Whether there is a process with this number that has not ended, whosever it is.
+fn is_there(pid: Pid) -> bool {
+    let Ok(number) = i32::try_from(pid.as_u32()) else {
+        return false;
+    };
+    let ended = fs::read_to_string(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| stat.contains(") Z ") || stat.contains(") X "));
+    let sent = kill(nix::unistd::Pid::from_raw(number), None);
+    !ended && matches!(sent, Ok(()) | Err(Errno::EPERM))
+}
+
 #[cfg(test)]
 mod tests {
     use std::process::Command;
@@ -108,12 +147,14 @@ mod tests {
         let mut watched = Watched::new(&file);
         let mut child = Command::new("sleep").arg("60").spawn().unwrap();
         fs::write(&file, format!("{}\n", child.id())).unwrap();
-        let first = watched.look().unwrap();
+        let Found::Running(first) = watched.look() else {
+            panic!("it is not seen");
+        };
         assert_eq!(first.pid, child.id());
         assert!(first.resident > 0);
-        assert_eq!(watched.look().unwrap().started, first.started);
+        assert!(matches!(watched.look(), Found::Running(again) if again.started == first.started));
         child.kill().unwrap();
         child.wait().unwrap();
-        assert_eq!(watched.look(), None);
+        assert_eq!(watched.look(), Found::Ended);
     }
 }

@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nix::net::if_::if_nametoindex;
+
 use crate::{
     guard::observation::{Observer, OwnPortFrame, ProviderId, Seen},
     net::clock,
@@ -24,7 +26,7 @@ const SPARSE: Duration = Duration::from_secs(1);
 const AGAIN: Duration = Duration::from_secs(60);
 
 /// Watches the port, for ever.
-pub(in crate::watch) async fn run(common: Common, asterisk: Asterisk) {
+pub(in crate::watch) async fn run(common: Common, asterisk: Asterisk, interface: Option<String>) {
     let mut sight = Sight::new(Observer::Capture);
     let mut told = BTreeMap::new();
     loop {
@@ -36,7 +38,10 @@ pub(in crate::watch) async fn run(common: Common, asterisk: Asterisk) {
                 common.shared.with(|facts| facts.capturing = Some(since));
                 loop {
                     match capture.next().await {
-                        Ok(passed) => take(&common, &asterisk, &passed, &mut told).await,
+                        Ok(passed) if is_on(&passed, interface.as_deref()) => {
+                            take(&common, &asterisk, &passed, &mut told).await;
+                        }
+                        Ok(_) => {}
                         Err(error) => break error,
                     }
                 }
@@ -83,6 +88,12 @@ async fn take(
         told.insert((provider, way), now);
     }
     common.tell_of(now, Seen::OwnPort { provider, frame }).await;
+}
+
+/// Whether it passed the interface that the user has named, where one is.
+fn is_on(passed: &Passed<'_>, interface: Option<&str>) -> bool {
+    // An interface that was taken down and set up again has another number.
+    interface.is_none_or(|name| if_nametoindex(name).is_ok_and(|index| index == passed.link))
 }
 
 /// Whether it left the PBX or came in for it, and its far end.

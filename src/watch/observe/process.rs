@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use crate::{
     guard::observation::{Observer, Process, Seen},
-    os::asterisk::process::Watched,
+    os::asterisk::process::{Found, Watched},
     watch::observe::{Common, Sight},
 };
 
@@ -20,13 +20,22 @@ pub(in crate::watch) async fn run(common: Common, pid_file: PathBuf) {
     let mut known = None;
     let mut nudges = common.nudges();
     loop {
-        let now = watched.look();
-        sight.sees(&common).await;
-        let Some(now) = now else {
-            common.tell(Seen::Asterisk(Process::Down)).await;
-            nudges.pause(DOWN).await;
-            continue;
+        let now = match watched.look() {
+            Found::Running(now) => now,
+            Found::Ended => {
+                sight.sees(&common).await;
+                common.tell(Seen::Asterisk(Process::Down)).await;
+                nudges.pause(DOWN).await;
+                continue;
+            }
+            Found::NotSeen => {
+                let why = "no process of Asterisk is seen here; it may be hidden from this user";
+                sight.blind(&common, why.to_owned()).await;
+                nudges.pause(EVERY).await;
+                continue;
+            }
         };
+        sight.sees(&common).await;
         let this = (now.pid, now.started);
         if known.is_some_and(|known| known != this) {
             common.tell(Seen::Asterisk(Process::Restarted)).await;
