@@ -438,10 +438,15 @@ impl Line {
 
     fn tell(&self, around: Surroundings<'_>) -> Option<Proposal> {
         let cause = self.seen.diagnosis;
-        let is_told = self
-            .told
-            .get(&cause)
-            .is_some_and(|at| around.now.saturating_duration_since(*at) < around.policy.tell_again);
+        let began = self.incident.as_ref().map(|incident| incident.began);
+        let is_told = self.told.get(&cause).is_some_and(|at| {
+            let again = around.policy.tell_again;
+            let again = match began {
+                Some(began) if *at < began => again.min(HOUR), // it was another incident
+                _ => again,
+            };
+            around.now.saturating_duration_since(*at) < again
+        });
         if is_told || !self.can(ActionKind::Notify, around.now) {
             return None;
         }

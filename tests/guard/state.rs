@@ -105,7 +105,7 @@ fn another_configuration_keeps_what_is_known_and_undoes_the_rest() {
 #[test]
 fn another_apparent_address_is_told_once() {
     let mut world = World::new(SITE, World::policy(1), 4);
-    let mut told = |world: &mut World, address: &str| {
+    let told = |world: &mut World, address: &str| {
         let apparent = Some(iax2_natcheck::types::MappedAddr::new(
             address.parse().unwrap(),
         ));

@@ -28,11 +28,8 @@ fn every_key_of_the_sample_is_read() {
     }
     // A comment that looks like `# key = value` or `# [table]` is a key to be tried.
     let is_key = |line: &str| {
-        let first = line.split([' ', '=']).next().unwrap_or_default();
-        line.starts_with("[[")
-            || (line.contains(" = ")
-                && !first.is_empty()
-                && first.chars().all(|c| c.is_ascii_lowercase() || c == '_'))
+        let word = |word: &str| word.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+        line.starts_with("[[") || line.split_once(" = ").is_some_and(|(key, _)| word(key))
     };
     let mut tried = 0;
     let text: String = SAMPLE
@@ -193,9 +190,8 @@ fn hosts_may_repeat_where_users_tell_them_apart() {
 
 #[test]
 fn the_budget_grows_with_the_providers_unless_it_is_given() {
-    let many: String = (0..7)
-        .map(|n| format!("[[provider]]\nname = \"p{n}\"\nhost = \"p{n}.example\"\n"))
-        .collect();
+    let table = |n| format!("[[provider]]\nname = \"p{n}\"\nhost = \"p{n}.example\"\n");
+    let many = (0..7).map(table).collect::<Vec<_>>().concat();
     assert_eq!(config(&many).unwrap().policy.per_hour, 70);
     let given = format!("{many}[policy]\nper_hour = 5\n");
     assert_eq!(config(&given).unwrap().policy.per_hour, 5);
