@@ -6,6 +6,7 @@ pub(crate) mod args;
 pub(crate) mod call;
 pub(crate) mod check;
 pub(crate) mod completions;
+pub(crate) mod config;
 pub(crate) mod demo;
 pub(crate) mod devices;
 pub(crate) mod exit;
@@ -22,6 +23,7 @@ pub(crate) mod serve;
 pub(crate) mod snat;
 pub(crate) mod survey;
 pub(crate) mod taint;
+pub(crate) mod watch;
 
 use std::ffi::OsString;
 
@@ -55,11 +57,13 @@ pub(crate) fn run(cli: &Cli, progress: &Progress) -> Result<u8> {
         Command::Call(args) => call::run(args, common, progress),
         Command::Nat { experiment } => nat::run(experiment, common, progress),
         Command::Taint(args) => taint::run(args, common, progress),
+        Command::Watch(args) => watch::run(args, common),
         Command::Serve(args) => serve::run(args, common),
         Command::Snat(args) => snat::run(args, common),
         Command::Analyze(args) => analyze::run(args, common, progress),
         Command::Report(args) => report::run(args, common),
         Command::Devices(args) => devices::run(args, common),
+        Command::Config => config::run(),
         Command::Man => man::run(),
         Command::Completions(args) => completions::run(args),
     }

@@ -1,7 +1,9 @@
 //! Floor 5: what the user writes.
 
+mod place;
 pub mod secret_file;
 pub mod users;
+pub mod watch;
 
 use std::{io, path::PathBuf};
 

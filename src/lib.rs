@@ -10,7 +10,8 @@
 //! ```text
 //!  6  main.rs  cli         arguments, progress, exit status
 //!  5  report   config      what the user reads │ what the user writes
-//!  4  check                judgement: evidence → findings                                pure
+//!     watch                the guardian at work: observers, effects, and the loop between them
+//!  4  check    guard       judgement: evidence → findings │ policy: observations → actions  pure
 //!  3  net  os  lab         sockets and the one event loop │ facts of the host │ virtual networks
 //!  2  probe    trace       experiments │ what a capture shows of the dialogues in it       pure
 //!  1  proto                IAX2 machines of both ends, authentication, tokens            pure
@@ -32,7 +33,9 @@
 //! * on a router, [`check::taint`] judges the entries of the kernel's own table that
 //!   [`os::conntrack`] reads, by what [`os::route`] and the NAT rules say; [`check::snat`] plans the
 //!   rules under which none goes wrong, from those that [`os::firewall`] reads;
-//! * [`report`] turns both into a contract of its own, the JSON report, and renders that.
+//! * [`report`] turns both into a contract of its own, the JSON report, and renders that;
+//! * [`guard`] takes what is seen of a running Asterisk, over months, and decides what to do: its
+//!   actions are data, and whoever drives it carries them out.
 //!
 //! # The five verbs
 //!
@@ -86,6 +89,7 @@
 
 pub mod check;
 pub mod config;
+pub mod guard;
 pub mod lab;
 pub mod net;
 pub mod os;
@@ -94,4 +98,5 @@ pub mod proto;
 pub mod report;
 pub mod trace;
 pub mod types;
+pub mod watch;
 pub mod wire;

@@ -4,6 +4,7 @@ mod batch;
 pub mod clock;
 pub mod drive;
 pub mod open_files;
+pub mod poke;
 pub mod port_mapping;
 pub mod port_owner;
 pub mod resolve;

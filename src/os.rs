@@ -1,22 +1,33 @@
 //! Floor 3: what this host tells about itself, its Asterisk, and its part as a router.
 
 pub mod asterisk;
+pub mod capture;
 pub mod capture_file;
 pub mod capture_ring;
 pub mod conntrack;
 pub mod firewall;
 pub mod gateway;
+pub mod hold;
 pub mod host;
+pub mod inject;
 pub mod leak;
 pub mod live_capture;
+pub mod neighbour;
 mod netlink;
 mod packet_filter;
 mod program;
+mod readable;
 pub mod rollback;
 pub mod route;
 pub mod sysctl;
+pub mod systemd;
 
-use std::{io, path::PathBuf, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 /// What can go wrong between this program and its host.
 #[derive(Debug, thiserror::Error)]
@@ -154,6 +165,50 @@ pub enum OsError {
     ChangePending {
         /// The way back from it.
         file: PathBuf,
+    },
+    /// The manager interface cannot be reached, or the session has ended.
+    #[error(
+        "cannot ask Asterisk by its manager interface at {address}: {source}; see that it runs, and that manager.conf says enabled=yes and that address"
+    )]
+    Manager {
+        /// Where it should be.
+        address: SocketAddr,
+        /// The host's reason.
+        source: io::Error,
+    },
+    /// The manager interface does not take the user.
+    #[error(
+        "Asterisk's manager interface at {address} refuses the user {user}: {answer}; compare the secret with manager.conf, and its permit lines with this host"
+    )]
+    ManagerLogin {
+        /// Where it is.
+        address: SocketAddr,
+        /// The user.
+        user: String,
+        /// Asterisk's words.
+        answer: String,
+    },
+    /// A packet has no way.
+    #[error("no packet can be sent to {to}: {what}; see `ip route get {to}`")]
+    NoWay {
+        /// Where it should go.
+        to: IpAddr,
+        /// What is missing.
+        what: &'static str,
+    },
+    /// The program nft cannot be started.
+    #[error("packets cannot be held: nft does not start ({source}); install nftables")]
+    NoNft {
+        /// The host's reason.
+        source: io::Error,
+    },
+    /// The kernel does not hold packets.
+    #[error(
+        "packets cannot be held: {what}; this needs root or CAP_NET_ADMIN, and nf_tables in the kernel"
+    )]
+    NotHeld {
+        /// What is wrong.
+        what: &'static str,
     },
 }
 

@@ -146,7 +146,7 @@ fn every_command_is_one_of_ours_or_of_a_short_list() {
     assert!(known > 15, "{known}");
 
     for line in [
-        "watch",
+        "guard",
         "check host --secret x",
         "demo --list --sockets 3",
         "serve --bind here",

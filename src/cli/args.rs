@@ -7,6 +7,7 @@ pub(crate) mod serve;
 pub(crate) mod snat;
 pub(crate) mod taint;
 mod value;
+pub(crate) mod watch;
 
 use std::{io::IsTerminal, path::PathBuf, time::Duration};
 
@@ -19,6 +20,7 @@ pub(crate) use provider::{Method, ProviderArgs};
 pub(crate) use serve::ServeArgs;
 pub(crate) use snat::SnatArgs;
 pub(crate) use taint::TaintArgs;
+pub(crate) use watch::WatchArgs;
 
 /// Diagnose the NAT between an IAX2 PBX and its provider.
 ///
@@ -77,6 +79,14 @@ pub(crate) enum Command {
     /// PBX retries. Needs root to read the table.
     #[command(after_help = "Example:\n  iax2-natcheck taint --fix --dry-run")]
     Taint(TaintArgs),
+    /// Keep an Asterisk reachable: watch its registrations, and cure what breaks them
+    ///
+    /// Runs until it is stopped; SIGHUP reads the configuration again. It knows why a registration
+    /// fails, and does the least that cures it.
+    #[command(
+        after_help = "Example:\n  iax2-natcheck watch --config /etc/iax2-natcheck/watch.toml --dry-run"
+    )]
+    Watch(WatchArgs),
     /// Run a test provider and reflector, on a public host or at a provider
     #[command(
         after_help = "Example:\n  iax2-natcheck serve --bind 198.51.100.7 --users users.toml"
@@ -105,6 +115,9 @@ pub(crate) enum Command {
     /// Show what is known of NAT devices: timers, what to change, and where
     #[command(after_help = "Example:\n  iax2-natcheck devices sonicwall tz")]
     Devices(DevicesArgs),
+    /// Print the commented sample configuration of watch
+    #[command(after_help = "Example:\n  iax2-natcheck config > /etc/iax2-natcheck/watch.toml")]
+    Config,
     /// Print the manual page
     #[command(after_help = "Example:\n  iax2-natcheck man > iax2-natcheck.1")]
     Man,

@@ -2,19 +2,30 @@
 
 use std::io::{self, IsTerminal, Write, stderr};
 
-use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
+use tracing_subscriber::{
+    EnvFilter, fmt::MakeWriter, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+};
 
 use crate::cli::{
     args::{Cli, Command},
     progress::Progress,
 };
 
+/// systemd sets this where stderr goes to its journal.
+const JOURNAL: &str = "JOURNAL_STREAM";
+/// What the fields of messages begin with there: `IAX2_PROVIDER`, `IAX2_ACTION`.
+const FIELDS: &str = "IAX2";
+
 /// Starts logging at the level the command line asks for.
 ///
 /// Warnings are shown unless told otherwise, and by a server what it does. Other crates are heard
 /// from warnings on.
 pub(crate) fn init(cli: &Cli, progress: &Progress) {
-    let server = matches!(cli.command, Command::Serve(_));
+    let server = match &cli.command {
+        Command::Serve(_) => true,
+        Command::Watch(args) => args.command.is_none(),
+        _ => false,
+    };
     let level = match (cli.common.quiet, cli.common.verbose) {
         (true, _) => "error",
         (false, 0) if server => "info",
@@ -23,8 +34,18 @@ pub(crate) fn init(cli: &Cli, progress: &Progress) {
         (false, _) => "trace",
     };
     let others = if cli.common.quiet { "error" } else { "warn" };
+    let filter = EnvFilter::new(format!("{others},iax2_natcheck={level}"));
+    let journal = matches!(cli.command, Command::Watch(_)) && std::env::var_os(JOURNAL).is_some();
+    if journal && let Ok(journal) = tracing_journald::layer() {
+        let journal = journal.with_field_prefix(Some(FIELDS.to_owned()));
+        tracing_subscriber::registry()
+            .with(filter)
+            .with(journal)
+            .init();
+        return;
+    }
     let builder = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(format!("{others},iax2_natcheck={level}")))
+        .with_env_filter(filter)
         .with_ansi(stderr().is_terminal() && !no_colour())
         .with_target(false)
         .with_writer(Beside(progress.clone()));

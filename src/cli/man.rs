@@ -90,6 +90,10 @@ fn page() -> String {
         roff.text([roman(filled(words))]);
         verbatim(&mut roff, example);
     }
+    heading(&mut roff, "IF YOU USED THE UNLOAD/RELOAD SCRIPT");
+    paragraphs(&mut roff, FROM_SCRIPT);
+    verbatim(&mut roff, FROM_SCRIPT_STEPS);
+    paragraphs(&mut roff, AFTER_SCRIPT);
     heading(&mut roff, "FILES");
     paragraphs(&mut roff, FILES);
     verbatim(&mut roff, users::EXAMPLE);
@@ -232,8 +236,37 @@ const FILES: &[&str] = &[
     "What snat prints is a script for sh: as it stands it changes the rules in force, with the word \
      install it also writes files below /etc, each named in it. A change that waits for its \
      confirmation keeps the way back below /run/iax2-natcheck.",
+    "The configuration of watch is TOML; config prints it with every key and what holds unless it is \
+     given. Paths are relative to the file.",
     "The users file of serve is TOML, one table an account. An account without a secret and \
      without a key says auth = [], and registers and calls unchallenged. Paths are relative to the file.",
+];
+
+const FROM_SCRIPT: &[&str] = &[
+    "A script in cron asks for iax2 show registry, and where that does not say Registered it unloads \
+     chan_iax2, sleeps for 66 s and loads it again. It acts while a request is merely sent, is refused \
+     or ends calls where one is up, leaks memory in Asterisk each time, takes up to two minutes \
+     to notice, and believes Registered while the mapping is long dead. Its 66 s outlast a NAT \
+     entry that was never answered (30 s on Linux) and not one that was (120 s).",
+    "watch takes its place. These steps read the script, which is never run, and write a configuration \
+     that does what the script meant to; what was found in it is told on standard error:",
+];
+
+const FROM_SCRIPT_STEPS: &str = "\
+iax2-natcheck watch --import-cron /etc/cron.d/iax-check >watch.toml
+iax2-natcheck watch --check-config --config watch.toml
+iax2-natcheck watch --dry-run --config watch.toml
+rm /etc/cron.d/iax-check
+install -D -m 640 watch.toml /etc/iax2-natcheck/watch.toml
+systemctl enable --now iax2-natcheck-watch
+";
+
+const AFTER_SCRIPT: &[&str] = &[
+    "Unless the configuration says otherwise, nothing is unloaded any more: Asterisk's packets to the one \
+     provider are held back for as long as the NAT needs to forget, and iax2 reload then makes it \
+     register. Calls with other providers go on, and one with audio is waited for. With \
+     \"reload-module\" among the remedies the channel is unloaded as a last resort, only while \
+     no call is up, and at most twice an hour.",
 ];
 
 const ENVIRONMENT: &[&str] = &[

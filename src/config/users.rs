@@ -10,7 +10,6 @@ use std::{
     collections::BTreeMap,
     fs::{self, File},
     io::Read,
-    ops::Range,
     path::Path,
     time::Duration,
 };
@@ -20,7 +19,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::{
-    config::{ConfigError, secret_file},
+    config::{ConfigError, place::Place, secret_file},
     proto::{
         account::{Account, CallTokenRule, EncryptionRule},
         auth::{Method, RsaPublic},
@@ -94,30 +93,6 @@ struct Table {
     trunk: Option<bool>,
 }
 
-/// Where errors happen.
-#[derive(Clone, Copy)]
-struct Place<'a> {
-    text: &'a str,
-    path: &'a Path,
-}
-
-impl Place<'_> {
-    fn error(self, span: Option<Range<usize>>, what: &str) -> ConfigError {
-        let before = span
-            .and_then(|span| self.text.get(..span.start))
-            .unwrap_or_default();
-        ConfigError::Invalid {
-            path: self.path.to_owned(),
-            line: before.matches('\n').count() + 1,
-            what: what.split_whitespace().collect::<Vec<_>>().join(" "),
-        }
-    }
-
-    fn at<T>(self, value: &Spanned<T>, what: &str) -> ConfigError {
-        self.error(Some(value.span()), what)
-    }
-}
-
 fn account(place: Place<'_>, name: String, table: Spanned<Table>) -> Result<Account, ConfigError> {
     let span = table.span();
     let table = table.into_inner();
@@ -169,8 +144,7 @@ fn account(place: Place<'_>, name: String, table: Spanned<Table>) -> Result<Acco
     }
     let call_token = call_token(place, &name, &table, &methods)?;
     let encryption = match &table.encryption {
-        Some(value) => word(
-            place,
+        Some(value) => place.word(
             "encryption",
             value,
             &[
@@ -222,7 +196,7 @@ fn call_token(
         ("required", CallTokenRule::Required),
         ("optional", CallTokenRule::Optional),
     ];
-    let rule = word(place, "call_token", value, &known)?;
+    let rule = place.word("call_token", value, &known)?;
     if rule == CallTokenRule::Optional && methods.is_empty() {
         return Err(place.at(
             value,
@@ -246,7 +220,7 @@ fn secret(place: Place<'_>, table: &Table) -> Result<Option<SecretString>, Confi
             "the secret is empty; write one, or take it out and write auth = []",
         )),
         (Some(secret), None) => Ok(Some(SecretString::from(secret.get_ref().as_str()))),
-        (None, Some(file)) => secret_file::read(&beside(place.path, file.get_ref()))
+        (None, Some(file)) => secret_file::read(&place.beside(file.get_ref()))
             .map(Some)
             .map_err(|error| place.at(file, &format!("secret_file {error}"))),
         (None, None) => Ok(None),
@@ -258,7 +232,7 @@ fn public_key(place: Place<'_>, value: &Spanned<String>) -> Result<RsaPublic, Co
     let pem = if given.contains("-----BEGIN") {
         given.clone()
     } else {
-        let path = beside(place.path, given);
+        let path = place.beside(given);
         fs::read_to_string(&path).map_err(|error| {
             place.at(
                 value,
@@ -277,11 +251,6 @@ fn public_key(place: Place<'_>, value: &Spanned<String>) -> Result<RsaPublic, Co
     })
 }
 
-/// A path of the file, seen from where the program runs.
-fn beside(users: &Path, given: &str) -> std::path::PathBuf {
-    users.parent().unwrap_or(Path::new("")).join(given)
-}
-
 /// The methods listed, in the order of their bits, each once.
 fn methods(
     place: Place<'_>,
@@ -292,38 +261,11 @@ fn methods(
     let mut methods = list
         .get_ref()
         .iter()
-        .map(|value| word(place, "auth", value, &known))
+        .map(|value| place.word("auth", value, &known))
         .collect::<Result<Vec<_>, _>>()?;
     methods.sort_unstable();
     methods.dedup();
     Ok(methods)
-}
-
-/// One of the words that a key knows.
-fn word<T: Copy>(
-    place: Place<'_>,
-    key: &str,
-    value: &Spanned<String>,
-    known: &[(&str, T)],
-) -> Result<T, ConfigError> {
-    known
-        .iter()
-        .find(|(word, _)| *word == value.get_ref())
-        .map(|(_, meaning)| *meaning)
-        .ok_or_else(|| {
-            let words: Vec<String> = known
-                .iter()
-                .map(|(word, _)| format!("\"{word}\""))
-                .collect();
-            place.at(
-                value,
-                &format!(
-                    "{key} knows no \"{}\"; use {}",
-                    value.get_ref(),
-                    words.join(", ")
-                ),
-            )
-        })
 }
 
 /// A whole number of seconds that REFRESH can carry.

@@ -3,6 +3,9 @@
 //! The tables are those of Asterisk 16 and 22. Columns are cut at the header's own positions, and
 //! whatever does not fit them is an error: a guessed registration state would be worse than none.
 
+pub mod manager;
+pub mod process;
+
 use std::{
     io,
     path::{Path, PathBuf},
@@ -55,6 +58,16 @@ impl Cli {
     /// As [`Cli::run`], and [`OsError::Unreadable`].
     pub async fn peers(&self) -> Result<Vec<Peer>, OsError> {
         parse_peers(&self.run(SHOW_PEERS).await?)
+    }
+
+    /// The calls of IAX2 that are up or being set up.
+    ///
+    /// # Errors
+    ///
+    /// As [`Cli::run`].
+    pub async fn channels(&self) -> Result<Vec<manager::Channel>, OsError> {
+        let text = self.run("core show channels concise").await?;
+        Ok(parse_channels(&text))
     }
 
     /// What Asterisk answers to one command. Must run inside a tokio runtime with I/O and time.
@@ -296,6 +309,19 @@ pub fn parse_peers(text: &str) -> Result<Vec<Peer>, OsError> {
         });
     }
     Err(table.cut_short())
+}
+
+/// Reads `core show channels concise`: a line for each channel, its fields separated by `!`.
+fn parse_channels(text: &str) -> Vec<manager::Channel> {
+    text.lines()
+        .filter(|line| line.starts_with("IAX2/"))
+        .filter_map(|line| {
+            let mut fields = line.split('!');
+            let name = fields.next()?.to_owned();
+            let state = fields.nth(3)?.to_owned();
+            Some(manager::Channel { name, state })
+        })
+        .collect()
 }
 
 /// The first word, and what follows the blanks after it.

@@ -19,7 +19,7 @@ use crate::{
         OsError,
         packet_filter::{
             AND, INDEX_IP_HEADER, JUMP_EQUAL, JUMP_SET, LOAD_BYTE, LOAD_HALF, LOAD_HALF_INDEXED,
-            LOAD_WORD, PACKET_TYPE, RETURN, SHIFT_RIGHT, Step, assembled,
+            LOAD_WORD, OUTGOING, PACKET_TYPE, RETURN, SHIFT_RIGHT, Step, assembled,
         },
     },
     wire::link::{LinkType, Udp},
@@ -45,8 +45,6 @@ pub struct Leaks {
 
 /// More than the header of any packet that is looked at.
 const SNAP: usize = 256;
-/// A packet of this host's own or one that it passes on (`PACKET_OUTGOING`, packet(7)).
-const OUTGOING: u32 = 4;
 
 impl Leaks {
     /// Begins to listen on every interface.

@@ -4,11 +4,17 @@ use std::collections::BTreeMap;
 
 use socket2::SockFilter;
 
+/// A packet of this host's own or one that it passes on (`PACKET_OUTGOING`, packet(7)).
+pub(super) const OUTGOING: u32 = 4;
+/// A packet that came in for this host, or to be passed on (`PACKET_HOST`, packet(7)).
+pub(super) const INCOMING: u32 = 0;
+
 // Instructions of the kernel's packet filter (linux/filter.h, linux/bpf_common.h).
 pub(super) const LOAD_WORD: u16 = 0x20;
 pub(super) const LOAD_HALF: u16 = 0x28;
 pub(super) const LOAD_BYTE: u16 = 0x30;
 pub(super) const LOAD_HALF_INDEXED: u16 = 0x48;
+pub(super) const LOAD_BYTE_INDEXED: u16 = 0x50;
 pub(super) const INDEX_IP_HEADER: u16 = 0xb1;
 pub(super) const AND: u16 = 0x54;
 pub(super) const SHIFT_RIGHT: u16 = 0x74;
@@ -17,9 +23,10 @@ pub(super) const JUMP_SET: u16 = 0x45;
 pub(super) const RETURN: u16 = 0x06;
 /// Where the kernel keeps the type of the packet for filters (`SKF_AD_OFF` + `SKF_AD_PKTTYPE`).
 pub(super) const PACKET_TYPE: u32 = 0xffff_f000 + 4;
-
 /// Where it keeps the number of the interface (`SKF_AD_OFF` + `SKF_AD_IFINDEX`).
 pub(super) const INTERFACE: u32 = 0xffff_f000 + 8;
+/// Where it has a random number (`SKF_AD_OFF` + `SKF_AD_RANDOM`).
+pub(super) const RANDOM: u32 = 0xffff_f000 + 56;
 /// The label of the step that follows.
 pub(super) const NEXT: &str = "";
 

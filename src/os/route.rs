@@ -19,6 +19,7 @@ use nix::sys::socket::SockProtocol;
 use crate::os::{
     OsError,
     netlink::{Netlink, Part},
+    readable::Readable,
 };
 
 /// An interface.
@@ -276,6 +277,7 @@ impl Routing {
 #[derive(Debug)]
 pub struct Changes {
     netlink: Netlink,
+    readable: Option<Readable>,
 }
 
 impl Changes {
@@ -286,7 +288,10 @@ impl Changes {
     /// [`OsError::Netlink`] where the kernel grants no socket.
     pub fn open() -> Result<Self, OsError> {
         Netlink::open(SockProtocol::NetlinkRoute, GROUPS)
-            .map(|netlink| Self { netlink })
+            .map(|netlink| Self {
+                netlink,
+                readable: None,
+            })
             .map_err(|source| OsError::Netlink {
                 what: "changes of routes and addresses cannot be watched",
                 source,
@@ -313,6 +318,32 @@ impl Changes {
                     });
                 }
             }
+        }
+    }
+
+    /// Waits until something has changed. Must be called inside a tokio runtime with I/O; may be given
+    /// up at any time.
+    ///
+    /// # Errors
+    ///
+    /// [`OsError::Netlink`] where the kernel ends the talk.
+    pub async fn wait(&mut self) -> Result<(), OsError> {
+        let failed = |source| OsError::Netlink {
+            what: "changes of routes and addresses cannot be waited for",
+            source,
+        };
+        if self.readable.is_none() {
+            let descriptor = self.netlink.as_fd().try_clone_to_owned().map_err(failed)?;
+            self.readable = Some(Readable::new(descriptor).map_err(failed)?);
+        }
+        loop {
+            if self.seen()? {
+                return Ok(());
+            }
+            let Some(readable) = &self.readable else {
+                return Ok(());
+            };
+            readable.wait().await.map_err(failed)?;
         }
     }
 }

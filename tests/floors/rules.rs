@@ -16,6 +16,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("guard", 4),
     ("report", 5),
     ("config", 5),
+    ("watch", 5),
     ("cli", 6),
     ("main", 6),
 ];

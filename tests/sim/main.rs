@@ -15,6 +15,7 @@ mod call_trunk;
 mod duration;
 mod exchange;
 mod hairpin;
+mod held;
 mod hops;
 mod kinds;
 mod late_answers;
