@@ -93,6 +93,7 @@ fn page() -> String {
     heading(&mut roff, "IF YOU USED THE UNLOAD/RELOAD SCRIPT");
     paragraphs(&mut roff, FROM_SCRIPT);
     verbatim(&mut roff, FROM_SCRIPT_STEPS);
+    roff.control("PP", []);
     paragraphs(&mut roff, AFTER_SCRIPT);
     heading(&mut roff, "FILES");
     paragraphs(&mut roff, FILES);
@@ -116,7 +117,7 @@ fn page() -> String {
 }
 
 /// When the words of the page changed last.
-const DATE: &str = "2026-11-24";
+const DATE: &str = "2026-11-25";
 
 const DESCRIPTION: &[&str] = &[
     "A PBX behind a NAT registers with its IAX2 provider and counts on the NAT to remember it until \
@@ -253,7 +254,7 @@ const FROM_SCRIPT: &[&str] = &[
 ];
 
 const FROM_SCRIPT_STEPS: &str = "\
-iax2-natcheck watch --import-cron /etc/cron.d/iax-check >watch.toml
+iax2-natcheck watch --import-cron /usr/local/bin/iax-check >watch.toml
 iax2-natcheck watch --check-config --config watch.toml
 iax2-natcheck watch --dry-run --config watch.toml
 rm /etc/cron.d/iax-check

@@ -119,6 +119,7 @@ fn cpu(pid: u32) -> Duration {
 fn only_one_works_with_a_state_and_only_its_own_may_ask() {
     let town = Town::with(MASQUERADE, 15, |pbx| pbx);
     let mut guardian = town.guardian(&town.street.pbx, "", TIMERS);
+    guardian.wait_for("main", "healthy", SOON);
     let config = guardian.folder().join("watch.toml");
     let line = format!("watch --config {}", config.display());
     let second = tool::run(&mut tool::command(&line), &on(&town.street.pbx));
