@@ -120,16 +120,7 @@ pub(super) fn consequence(
         | FindingId::WrongSourceMasquerade
         | FindingId::StaleSource
         | FindingId::WrongUplink => taint(worst.severity).into(),
-        FindingId::DoubleNat => match hops {
-            Some(least) => format!(
-                "Two boxes in a row must remember this PBX, and the one that forgets first does so after {}.",
-                seconds(least)
-            ),
-            None => {
-                "Two boxes in a row must remember this PBX, and the one that forgets first decides."
-                    .into()
-            }
-        },
+        FindingId::DoubleNat => double_nat(hops),
         FindingId::PayloadRewritten => {
             "Calls may fail in strange ways: a device on the way rewrites the content of packets."
                 .into()
@@ -141,6 +132,20 @@ pub(super) fn consequence(
             "Hosts that this PBX does not register with cannot call it.".into()
         }
         FindingId::ConntrackTableFull | FindingId::NotMeasured => format!("{}.", worst.title),
+    }
+}
+
+/// What two boxes in a row mean, the shorter of whose timers is this.
+fn double_nat(least: Option<Duration>) -> String {
+    match least {
+        Some(least) => format!(
+            "Two boxes in a row must remember this PBX, and the one that forgets first does so after {}.",
+            seconds(least)
+        ),
+        None => {
+            "Two boxes in a row must remember this PBX, and the one that forgets first decides."
+                .into()
+        }
     }
 }
 
