@@ -337,10 +337,7 @@ impl Run {
                 .push(format!("absolute: {:?}", self.evidence.busy));
         }
         let fraction = self.judgement.reachable.map(|reachable| reachable.open);
-        let open = match fraction {
-            None => None,
-            Some(open) => Some(open.map_or(CYCLE, |open| open.as_secs().min(CYCLE))),
-        };
+        let open = fraction.map(|open| open.map_or(CYCLE, |open| open.as_secs().min(CYCLE)));
         let truth = exchange.min(CYCLE);
         match open {
             None => marks.open.push("reachable"),
@@ -355,12 +352,10 @@ impl Run {
 }
 
 impl Marks {
-    fn mark<T: PartialEq + std::fmt::Debug>(
-        &mut self,
-        name: &'static str,
-        found: Option<T>,
-        truth: T,
-    ) {
+    fn mark<T>(&mut self, name: &'static str, found: Option<T>, truth: T)
+    where
+        T: Copy + PartialEq + std::fmt::Debug,
+    {
         match found {
             None => self.open.push(name),
             Some(found) if found == truth => {}
