@@ -329,42 +329,43 @@ mod tests {
         let rows = [
             (
                 "one by its filter",
-                way("203.0.113.9", Some(1), vec![]),
+                ("203.0.113.9", Some(1), vec![]),
                 vec![(1, Some(65))],
             ),
             (
                 "two by timers",
-                way("203.0.113.9", Some(2), both),
+                ("203.0.113.9", Some(2), both),
                 vec![(1, Some(120)), (2, Some(35))],
             ),
             (
                 "one timer is not the box's own",
-                way("10.0.0.1", Some(2), second),
+                ("10.0.0.1", Some(2), second),
                 vec![(2, Some(35))],
             ),
             (
                 "one outlives",
-                way("10.0.0.1", None, first),
+                ("10.0.0.1", None, first),
                 vec![(1, Some(35))],
             ),
             (
                 "a carrier's network",
-                way("100.64.0.1", Some(2), vec![]),
+                ("100.64.0.1", Some(2), vec![]),
                 vec![(1, None), (2, None)],
             ),
             (
                 "a private network behind",
-                way("10.0.0.1", Some(2), vec![]),
+                ("10.0.0.1", Some(2), vec![]),
                 vec![(2, None)],
             ),
             (
                 "not shared space",
-                way("100.128.0.1", Some(2), vec![]),
+                ("100.128.0.1", Some(2), vec![]),
                 vec![(2, None)],
             ),
-            ("nothing known", way("100.64.0.1", None, vec![]), vec![]),
+            ("nothing known", ("100.64.0.1", None, vec![]), vec![]),
         ];
-        for (name, evidence, expected) in rows {
+        for (name, (second, outermost, timers), expected) in rows {
+            let evidence = way(second, outermost, timers);
             assert_eq!(hops_of(&evidence), expected, "{name}");
             assert_eq!(finding(&evidence).is_some(), expected.len() > 1, "{name}");
             assert_eq!(open(&evidence).is_some(), expected.is_empty(), "{name}");

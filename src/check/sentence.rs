@@ -128,16 +128,7 @@ pub(super) fn consequence(
         | FindingId::WrongSourceMasquerade
         | FindingId::StaleSource
         | FindingId::WrongUplink => taint(worst.severity).into(),
-        FindingId::DoubleNat => match hops {
-            Some(least) => format!(
-                "Two boxes in a row must remember this PBX, and the one that forgets first does so after {}.",
-                seconds(least)
-            ),
-            None => {
-                "Two boxes in a row must remember this PBX, and the one that forgets first decides."
-                    .into()
-            }
-        },
+        FindingId::DoubleNat => double_nat(hops),
         FindingId::PayloadRewritten => {
             "Calls may fail in strange ways: a device on the way rewrites the content of packets."
                 .into()
@@ -160,6 +151,19 @@ pub(super) fn consequence(
 /// What rules of the router mean under which entries go wrong.
 const RULES: &str = "Calls may get lost after the line of the router comes back: its rules let it go \
                      on with a wrong source.";
+/// What two boxes in a row mean, the shorter of whose timers is this.
+fn double_nat(least: Option<Duration>) -> String {
+    match least {
+        Some(least) => format!(
+            "Two boxes in a row must remember this PBX, and the one that forgets first does so after {}.",
+            seconds(least)
+        ),
+        None => {
+            "Two boxes in a row must remember this PBX, and the one that forgets first decides."
+                .into()
+        }
+    }
+}
 
 /// What a tainted entry on the router means.
 const fn taint(severity: Severity) -> &'static str {

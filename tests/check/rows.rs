@@ -1,6 +1,6 @@
 //! The other rules of the kernel, each with its answer in JSON.
 
-#![allow(clippy::unwrap_used)] // the helpers of tests are no tests to the lint
+#![allow(clippy::unwrap_used, clippy::print_stdout)] // the helpers of tests are no tests to the lint
 
 use std::{fs, process::Command, thread, time::Duration};
 

@@ -143,7 +143,7 @@ fn an_absolute_lifetime_is_told_and_none_is_made_up() {
                 assert_eq!(told, absolute.is_some(), "{row}");
                 if let Some(age) = absolute.map(seconds) {
                     assert!(busy.alive < Some(age) && busy.dead >= Some(age), "{row}");
-                    let width = busy.dead.unwrap() - busy.alive.unwrap();
+                    let width = busy.dead.unwrap().saturating_sub(busy.alive.unwrap());
                     assert!(width <= seconds(if loss < 0.05 { 3 } else { 6 }), "{row}");
                 } else {
                     assert_eq!(busy.dead, None, "{row}");

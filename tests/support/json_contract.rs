@@ -2,6 +2,7 @@
 
 mod agree;
 mod calls;
+mod lifetime;
 mod schema;
 mod seen;
 mod snat;
@@ -75,7 +76,7 @@ const STATE: Kind = Word(&[
     "timeout",
 ]);
 
-/// Every key but those of the calls and of tainted flows.
+/// Every key but those of the calls, of lifetimes and of tainted flows.
 const KEYS: &[Key] = &[
     ("", "schema_version", Required, Count),
     ("", "tool", Required, Object),
@@ -280,29 +281,6 @@ const KEYS: &[Key] = &[
         Required,
         Count,
     ),
-    ("measurements", "lifetime", OrAbsent, Object),
-    (
-        "measurements.lifetime",
-        "method",
-        Required,
-        Word(&["reflector", "stun", "drift", "sibling", "qualify", "token"]),
-    ),
-    (
-        "measurements.lifetime",
-        "confidence",
-        Required,
-        Word(&["direct", "inferred", "lower-bound"]),
-    ),
-    ("measurements.lifetime", "one_way", OrAbsent, Object),
-    ("measurements.lifetime", "exchange", OrAbsent, Object),
-    ("measurements.lifetime", "stream", OrAbsent, Object),
-    ("measurements.lifetime.one_way", "alive_s", OrNull, Number),
-    ("measurements.lifetime.one_way", "dead_s", OrEither, Number),
-    ("measurements.lifetime.exchange", "alive_s", OrNull, Number),
-    ("measurements.lifetime.exchange", "dead_s", OrEither, Number),
-    ("measurements.lifetime.stream", "alive_s", OrNull, Number),
-    ("measurements.lifetime.stream", "dead_s", OrEither, Number),
-    ("measurements.lifetime", "inbound_refreshes", OrNull, Flag),
     ("measurements", "other_family", OrAbsent, Object),
     ("measurements.other_family", "address", Required, Address),
     ("measurements.other_family", "sent", Required, Count),
@@ -342,60 +320,6 @@ const KEYS: &[Key] = &[
         Required,
         Flag,
     ),
-    ("measurements.lifetime", "refreshed_by", OrAbsent, Object),
-    (
-        "measurements.lifetime.refreshed_by",
-        "outbound",
-        OrNull,
-        Flag,
-    ),
-    ("measurements.lifetime.refreshed_by", "inval", OrNull, Flag),
-    (
-        "measurements.lifetime.refreshed_by",
-        "low_ttl",
-        Required,
-        List,
-    ),
-    (
-        "measurements.lifetime.refreshed_by.low_ttl",
-        "[]",
-        Required,
-        Object,
-    ),
-    (
-        "measurements.lifetime.refreshed_by.low_ttl[]",
-        "ttl",
-        Required,
-        Count,
-    ),
-    (
-        "measurements.lifetime.refreshed_by.low_ttl[]",
-        "refreshes",
-        OrNull,
-        Flag,
-    ),
-    (
-        "measurements.lifetime.refreshed_by",
-        "ended_by_icmp_error",
-        OrNull,
-        Flag,
-    ),
-    ("measurements.lifetime", "busy", OrAbsent, Object),
-    ("measurements.lifetime.busy", "alive_s", Required, Number),
-    ("measurements.lifetime.busy", "dead_s", OrEither, Number),
-    ("measurements.lifetime", "elapsed_s", Required, Number),
-    ("measurements.lifetime", "longest_s", Required, Number),
-    ("measurements.lifetime", "mappings", Required, Count),
-    ("measurements.lifetime", "controls", Required, Object),
-    ("measurements.lifetime.controls", "sent", Required, Count),
-    (
-        "measurements.lifetime.controls",
-        "received",
-        Required,
-        Count,
-    ),
-    ("measurements.lifetime", "alike", OrAbsent, List),
-    ("measurements.lifetime.alike", "[]", Required, Text),
     ("measurements", "callback", OrAbsent, Object),
     ("measurements.callback", "extension", Required, Text),
     ("measurements.callback", "arrives", OrNull, Flag),
@@ -516,7 +440,11 @@ pub fn validate(report: &Value) {
 }
 
 fn keys() -> impl Iterator<Item = Key> {
-    let parts = taint::KEYS.iter().chain(snat::KEYS).chain(seen::KEYS);
+    let parts = lifetime::KEYS
+        .iter()
+        .chain(taint::KEYS)
+        .chain(snat::KEYS)
+        .chain(seen::KEYS);
     KEYS.iter().chain(parts).copied().chain(calls::keys())
 }
 
