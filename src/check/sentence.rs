@@ -57,16 +57,7 @@ pub(super) fn consequence(
         FindingId::TokenRefused => {
             "Calls cannot come in: the provider turns the registration away at the door.".into()
         }
-        FindingId::RegistrationTimeout if worst.severity == Severity::Warning => {
-            "Calls could not come in for a time: the provider did not answer the registration."
-                .into()
-        }
-        FindingId::RegistrationTimeout => {
-            "Calls cannot come in: the provider does not answer the registration.".into()
-        }
-        FindingId::RegistrationHammering => {
-            "The PBX asks again so often that a wrong entry of a NAT would never die.".into()
-        }
+        FindingId::RegistrationTimeout => unanswered(worst.severity).into(),
         FindingId::AuthUnsupported => {
             "Calls cannot come in: the provider wants a proof of identity that was not given."
                 .into()
@@ -144,7 +135,21 @@ pub(super) fn consequence(
         FindingId::PortForwardMissing => {
             "Hosts that this PBX does not register with cannot call it.".into()
         }
-        FindingId::ConntrackTableFull | FindingId::NotMeasured => format!("{}.", worst.title),
+        FindingId::ConntrackTableFull
+        | FindingId::RegistrationHammering
+        | FindingId::NotMeasured => format!("{}.", worst.title),
+    }
+}
+
+/// What a registration means that is not answered, or was not for a time.
+const fn unanswered(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Critical => {
+            "Calls cannot come in: the provider does not answer the registration."
+        }
+        Severity::Warning | Severity::Unknown => {
+            "Calls could not come in for a time: the provider did not answer the registration."
+        }
     }
 }
 
