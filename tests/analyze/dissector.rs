@@ -24,6 +24,7 @@ const FIELDS: [&str; 12] = [
 
 /// A registration or a call as the fields show it.
 #[derive(Debug, Default, PartialEq)]
+#[allow(clippy::struct_excessive_bools)] // each is a field of tshark
 struct Dialogue {
     user: Option<String>,
     acknowledged: bool,
