@@ -189,14 +189,14 @@ impl Ends {
         }
     }
 
-    fn full<'a>(
+    fn full(
         self,
         of_caller: bool,
         (frame_type, subclass): (FrameType, Subclass),
         clock: u32,
         numbers: (u8, u8),
-        payload: &'a [u8],
-    ) -> FullFrame<'a> {
+        payload: &[u8],
+    ) -> FullFrame<'_> {
         let own = CallNumber::from_bits(if of_caller {
             self.number
         } else {

@@ -118,9 +118,9 @@ pub fn captures(octets: &[u8]) {
             }
         }
     }
-    let traced = tracer.finish();
+    let shown = tracer.finish();
     let pairing = matcher.finish();
-    let _ = passive::judge(&traced, Some(&pairing));
+    let _ = passive::judge(&shown, Some(&pairing));
 }
 
 const SOCKET: SocketKey = SocketKey(0);

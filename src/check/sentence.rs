@@ -58,16 +58,7 @@ pub(super) fn consequence(
         FindingId::TokenRefused => {
             "Calls cannot come in: the provider turns the registration away at the door.".into()
         }
-        FindingId::RegistrationTimeout if worst.severity == Severity::Warning => {
-            "Calls could not come in for a time: the provider did not answer the registration."
-                .into()
-        }
-        FindingId::RegistrationTimeout => {
-            "Calls cannot come in: the provider does not answer the registration.".into()
-        }
-        FindingId::RegistrationHammering => {
-            "The PBX asks again so often that a wrong entry of a NAT would never die.".into()
-        }
+        FindingId::RegistrationTimeout => unanswered(worst.severity).into(),
         FindingId::AuthUnsupported => {
             "Calls cannot come in: the provider wants a proof of identity that was not given."
                 .into()
@@ -144,13 +135,28 @@ pub(super) fn consequence(
             "Other nodes may refuse this one: the NAT shows it at another port than it announces."
                 .into()
         }
-        FindingId::ConntrackTableFull | FindingId::NotMeasured => format!("{}.", worst.title),
+        FindingId::ConntrackTableFull
+        | FindingId::RegistrationHammering
+        | FindingId::NotMeasured => format!("{}.", worst.title),
+    }
+}
+
+/// What a registration means that is not answered, or was not for a time.
+const fn unanswered(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Critical => {
+            "Calls cannot come in: the provider does not answer the registration."
+        }
+        Severity::Warning | Severity::Unknown => {
+            "Calls could not come in for a time: the provider did not answer the registration."
+        }
     }
 }
 
 /// What rules of the router mean under which entries go wrong.
 const RULES: &str = "Calls may get lost after the line of the router comes back: its rules let it go \
                      on with a wrong source.";
+
 /// What two boxes in a row mean, the shorter of whose timers is this.
 fn double_nat(least: Option<Duration>) -> String {
     match least {

@@ -166,13 +166,13 @@ fn climb(
     let Some((left, right)) = traced.ends(wanted) else {
         bail!("the ends of call {call} are not known");
     };
-    let mut tracer = Tracer::new(settings);
+    let mut again = Tracer::new(settings);
     let mut rungs = Rungs::new(call, left);
     for (place, file) in files.iter().enumerate() {
         let mut reading = Reading::new(u16::try_from(place).unwrap_or(u16::MAX));
         capture_file::read_all(file, &mut reading, |_, got| {
             if let iax2_natcheck::trace::reading::Got::Datagram(seen) = got {
-                let belongs = tracer.handle_input(&seen);
+                let belongs = again.handle_input(&seen);
                 rungs.handle_input(&seen, belongs);
             }
             true

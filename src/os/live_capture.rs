@@ -172,7 +172,7 @@ impl LiveCapture {
     }
 }
 
-/// `ARPHRD_LOOPBACK` of if_arp.h.
+/// `ARPHRD_LOOPBACK` of `if_arp.h`.
 fn is_loopback(from: &LinkAddr) -> bool {
     from.hatype() == 772
 }

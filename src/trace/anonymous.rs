@@ -164,13 +164,13 @@ impl Anonymizer {
                 }
                 out
             }
-            FrameType::Control | FrameType::Null | FrameType::ComfortNoise => {
-                self.scrambled(datagram, FULL_HEADER)
-            }
-            // An encrypted frame is one of these, mostly.
-            FrameType::Text | FrameType::Html | FrameType::Modem => {
-                self.scrambled(datagram, FULL_HEADER)
-            }
+            // An encrypted frame may look like any of these.
+            FrameType::Control
+            | FrameType::Null
+            | FrameType::ComfortNoise
+            | FrameType::Text
+            | FrameType::Html
+            | FrameType::Modem => self.scrambled(datagram, FULL_HEADER),
             FrameType::Unknown(_) => self.scrambled(datagram, 4),
         }
     }

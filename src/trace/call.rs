@@ -121,6 +121,7 @@ pub const PROGRESS: u8 = 8;
 
 /// One call.
 #[derive(Clone, Debug)]
+#[allow(clippy::struct_excessive_bools)] // each is a fact of its own
 pub struct Call {
     /// Which, from 1, in the order of their first frames.
     pub id: u32,

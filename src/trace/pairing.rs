@@ -347,13 +347,14 @@ pub fn clock_difference(
 ) -> Option<(Duration, bool)> {
     let keyed = Keyed::new(seed);
     let once = |side: &[(Duration, Vec<u8>)]| {
-        let mut seen: BTreeMap<u64, Option<Duration>> = BTreeMap::new();
+        let mut by_content: BTreeMap<u64, Option<Duration>> = BTreeMap::new();
         for (at, octets) in side {
-            seen.entry(keyed.hash_one(octets.as_slice()))
+            by_content
+                .entry(keyed.hash_one(octets.as_slice()))
                 .and_modify(|at| *at = None)
                 .or_insert(Some(*at));
         }
-        seen
+        by_content
     };
     let (lan, wan) = (once(lan), once(wan));
     let mut differences: Vec<i128> = lan

@@ -209,7 +209,7 @@ fn hosts(datagram: &Udp<'_>) -> u64 {
     number(datagram.source.ip()).rotate_left(32) ^ number(datagram.destination.ip())
 }
 
-const fn seen<'a>(mark: Mark, datagram: Udp<'a>, missing: usize) -> Seen<'a> {
+const fn seen(mark: Mark, datagram: Udp<'_>, missing: usize) -> Seen<'_> {
     Seen {
         mark,
         source: datagram.source,

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use super::mark::{Mark, Seen};
 use crate::{
     proto::auth::Method,
-    types::{CallNumber, Timestamp},
+    types::{CallNumber, MappedAddr, Timestamp},
     wire::iax2::{
         command::Command,
         frame::FullFrame,
@@ -207,7 +207,7 @@ impl Attempt {
             match element {
                 Ie::Refresh(seconds) => self.refresh = Some(seconds),
                 Ie::ApparentAddr(octets) => {
-                    self.apparent = read_sockaddr(octets).map(|address| address.get());
+                    self.apparent = read_sockaddr(octets).map(MappedAddr::get);
                 }
                 _ => {}
             }

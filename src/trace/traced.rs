@@ -102,6 +102,7 @@ pub struct Traced {
 impl Traced {
     /// The addresses of caller and callee.
     #[must_use]
+    #[allow(clippy::similar_names)] // caller and callee are the words of the field
     pub fn ends(&self, call: &Call) -> Option<(SocketAddr, SocketAddr)> {
         let flow = self.flows.get(call.flow as usize)?;
         let caller = flow.ends.get(call.caller)?;

@@ -399,24 +399,21 @@ impl Tracer {
             self.traced.counts.beyond += 1;
             return None;
         }
-        let live = match frame.command() {
-            Some(Command::RegReq | Command::RegRel) => {
-                self.registrations += 1;
-                Live::Registration(Box::new(Registration {
-                    id: self.registrations,
-                    flow,
-                    client: end,
-                    far: CallNumber::NONE,
-                    attempt: Attempt::begin(seen, frame),
-                }))
-            }
-            _ => {
-                self.calls += 1;
-                let mut live = call::Live::begin(self.calls, flow, end, frame, seen.mark);
-                let of = self.traced.flows.get(flow as usize);
-                live.call.idle_before = of.and_then(|flow| flow.idle_of_client(end, seen.mark));
-                Live::Call(Box::new(live))
-            }
+        let live = if let Some(Command::RegReq | Command::RegRel) = frame.command() {
+            self.registrations += 1;
+            Live::Registration(Box::new(Registration {
+                id: self.registrations,
+                flow,
+                client: end,
+                far: CallNumber::NONE,
+                attempt: Attempt::begin(seen, frame),
+            }))
+        } else {
+            self.calls += 1;
+            let mut live = call::Live::begin(self.calls, flow, end, frame, seen.mark);
+            let of = self.traced.flows.get(flow as usize);
+            live.call.idle_before = of.and_then(|flow| flow.idle_of_client(end, seen.mark));
+            Live::Call(Box::new(live))
         };
         Some(self.dialogues.insert(key, live))
     }
@@ -480,10 +477,10 @@ impl Tracer {
                     && own.is_none()
                 {
                     *own = frame.source;
-                    let [caller, callee] = live.call.numbers;
+                    let [one, other] = live.call.numbers;
                     self.dialogues
                         .learn(Key::new(flow, end, frame.source), slot);
-                    self.dialogues.learn_pair(caller, callee, slot);
+                    self.dialogues.learn_pair(one, other, slot);
                 }
                 Belongs::Call(id)
             }

@@ -56,10 +56,10 @@ pub(crate) fn captures() -> Vec<(String, PathBuf)> {
     for folder in ["", "ast16", "ast22"] {
         for entry in fs::read_dir(root.join(folder)).unwrap().flatten() {
             let path = entry.path();
-            if path.extension().is_some_and(|ending| ending == "pcap") {
-                let name = path.with_extension("");
-                let name = name.strip_prefix(&root).unwrap();
-                found.push((name.display().to_string(), path));
+            let name = path.strip_prefix(&root).unwrap().display().to_string();
+            let name = name.strip_suffix(".gz").unwrap_or(&name);
+            if let Some(name) = name.strip_suffix(".pcap") {
+                found.push((name.to_owned(), path));
             }
         }
     }

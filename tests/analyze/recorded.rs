@@ -17,11 +17,12 @@ use crate::looked::{captures, judged, settings, traced};
 /// * `register-rsa2`: a key that Asterisk cannot load, so that the client turns the challenge down.
 /// * `dialogues`: forged tokens, a wrong password, REGACKs never acknowledged, a port that changes inside a
 ///   registration, calls that nobody answers on purpose.
+/// * `iax2-mixed`: that and more: a registrar that does not exist, callers that only listen or fall silent, rejections.
 /// * `trunk`: a client that ends both calls by INVAL.
 /// * `natlab2-wan`: the router's address changes, and its old entry lives on for minutes.
 /// * `odd-ast16`: odd requests, of which the server turns away those without a token or codec.
 /// * `retry`: three outages, each over at its end.
-const FINDINGS: [(&str, &[&str]); 10] = [
+const FINDINGS: [(&str, &[&str]); 11] = [
     ("ast16/call606-alice", &["call-rejected"]),
     ("ast16/register-badpw", &["registration-rejected"]),
     ("ast16/register-rsa2", &["auth-unsupported"]),
@@ -37,6 +38,19 @@ const FINDINGS: [(&str, &[&str]); 10] = [
         ],
     ),
     ("ast22/trunk", &["call-lost"]),
+    (
+        "iax2-mixed",
+        &[
+            "call-rejected",
+            "mapping-changed",
+            "one-way-audio",
+            "provider-unreachable",
+            "random-raw-hangups",
+            "registration-rejected",
+            "registration-timeout",
+            "token-refused",
+        ],
+    ),
     ("natlab2-wan", &["mapping-changed", "registration-timeout"]),
     ("odd-ast16", &["call-rejected", "token-refused"]),
     ("register-rejected-cadence", &["registration-rejected"]),

@@ -47,7 +47,7 @@ fn one_way(traced: &Traced) -> Option<Finding> {
         .iter()
         .filter_map(|call| Some((call, silent_side(call)?)))
         .collect();
-    let (_, side) = *dead.first()?;
+    let (_, side) = dead.first().copied()?;
     let mut because: Vec<String> = dead
         .iter()
         .take(NAMED)
@@ -135,13 +135,14 @@ fn poor(traced: &Traced) -> Option<Finding> {
             count += 1;
             if worst.as_ref().is_none_or(|(least, _)| kindest < *least) {
                 let words = format!(
-                    "call {}, audio of the {}: {} of {} packets lost before here, jitter {} ms, MOS {mos:.1} \
-                     by ITU-T G.107",
+                    "call {}, audio of the {}: {} of {} packets are missing here by the sender's clock, \
+                     jitter {} ms, MOS {mos:.1} by ITU-T G.107, {}",
                     call.id,
                     name(side),
                     media.lost,
                     media.packets() + media.lost,
-                    media.jitter().unwrap_or_default().as_millis()
+                    media.jitter().unwrap_or_default().as_millis(),
+                    call.answered.unwrap_or(call.first)
                 );
                 worst = Some((kindest, words));
             }
@@ -159,11 +160,11 @@ fn poor(traced: &Traced) -> Option<Finding> {
         } else {
             Severity::Warning
         },
-        title: "Audio is lost before it passes here".into(),
+        title: "Audio is missing or uneven where it passes here".into(),
         because,
         do_this: vec![
             "mend the line between the end that talks and the place of this capture, or take fewer calls at \
-             once on it"
+             once on it; where nothing is lost on it, look at the load of the end that talks"
                 .into(),
         ],
     })

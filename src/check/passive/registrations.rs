@@ -1,6 +1,6 @@
 //! What the registrations of a capture mean: refused, unanswered, turned away at the door, or asked for too often.
 
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{collections::BTreeMap, fmt::Write as _, net::SocketAddr, time::Duration};
 
 use super::{NAMED, counted};
 use crate::{
@@ -366,11 +366,12 @@ fn told(attempt: &Attempt) -> String {
     let end = match (attempt.outcome, attempt.decided) {
         (Outcome::Rejected, Some(at)) => {
             let mut words = format!("REGREJ, {at}");
+            // Writing to a string does not fail.
             if let Some(cause) = &attempt.cause {
-                words.push_str(&format!(": \"{cause}\""));
+                let _ = write!(words, ": \"{cause}\"");
             }
             if let Some(code) = attempt.cause_code {
-                words.push_str(&format!(", cause code {code}"));
+                let _ = write!(words, ", cause code {code}");
             }
             words
         }

@@ -426,11 +426,7 @@ impl Live {
                 End::Unanswered
             }
             (Some(one), Some(other)) if one >= SILENCE && other >= SILENCE => {
-                let apart = if one > other {
-                    one - other
-                } else {
-                    other - one
-                };
+                let apart = one.abs_diff(other);
                 let of = (apart >= ONE_SIDED).then_some(if one > other {
                     Side::Caller
                 } else {
