@@ -104,6 +104,7 @@ impl Exchange {
                 EncryptionOffer::None
             },
             offer_token: true,
+            renumbers: false,
             manners: Manners::ASTERISK,
             seed: [5; 32],
         };

@@ -20,12 +20,13 @@ use std::{
     fmt::Write as _,
     fs,
     process::{Command, Stdio},
+    thread,
     time::{Duration, Instant},
 };
 
 use iax2_natcheck::{
     lab::kernel::Namespace,
-    os::conntrack::{Table, Wanted},
+    os::conntrack::{Event, Events, Table, Wanted},
 };
 
 const ENTRIES: u32 = 200_000;
@@ -80,6 +81,42 @@ fn main() {
     );
     println!("taint is {:.1} times as fast", millis(grep) / millis(taint));
     println!("memory of this process grew by {} KiB", peak() - before);
+    watch(&router);
+}
+
+/// Takes the events of a table that fills as fast as `conntrack -R` can, and says how fast that is.
+fn watch(router: &Namespace) {
+    let mut flush = Command::new("conntrack");
+    flush.arg("-F");
+    timed(router, &mut flush, Some(0));
+    let mut events = router.run(Events::open).unwrap().unwrap();
+    let (mut made, mut lost, mut began) = (0_u32, 0_u32, None);
+    let mut take = || {
+        events
+            .take(|event| match event {
+                Event::Made(_) => {
+                    began.get_or_insert_with(Instant::now);
+                    made += 1;
+                }
+                Event::Lost => lost += 1,
+                Event::Changed(_) | Event::Gone(_) => {}
+            })
+            .unwrap();
+    };
+    thread::scope(|scope| {
+        let filling = scope.spawn(|| fill(router));
+        while !filling.is_finished() {
+            take();
+        }
+        take();
+    });
+    let took = began.unwrap().elapsed();
+    println!(
+        "events: {made} of {ENTRIES} new entries taken in {:.2} s, {:.0} a second; {lost} times told \
+         that some were lost",
+        took.as_secs_f64(),
+        f64::from(made) / took.as_secs_f64()
+    );
 }
 
 fn router() -> Namespace {

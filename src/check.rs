@@ -22,8 +22,10 @@ pub mod payload;
 pub mod peer;
 pub mod registration;
 mod remedies;
+pub mod router_rules;
 pub mod same_port;
 mod sentence;
+pub mod snat;
 pub mod taint;
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ pub(crate) mod report;
 pub(crate) mod runtime;
 pub(crate) mod secret;
 pub(crate) mod serve;
+pub(crate) mod snat;
 pub(crate) mod survey;
 pub(crate) mod taint;
 
@@ -54,6 +55,7 @@ pub(crate) fn run(cli: &Cli, progress: &Progress) -> Result<u8> {
         Command::Nat { experiment } => nat::run(experiment, common, progress),
         Command::Taint(args) => taint::run(args, common, progress),
         Command::Serve(args) => serve::run(args, common),
+        Command::Snat(args) => snat::run(args, common),
         Command::Report(args) => report::run(args, common),
         Command::Devices(args) => devices::run(args, common),
         Command::Man => man::run(),

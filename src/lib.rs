@@ -14,7 +14,7 @@
 //!  3  net  os  lab         sockets and the one event loop │ facts of the host │ virtual networks
 //!  2  probe                experiments and the evidence they give                        pure
 //!  1  proto                IAX2 machines of both ends, authentication, tokens            pure
-//!  0  wire  types          bytes ⇄ values: IAX2, STUN, link layers, captures             pure
+//!  0  wire  types          bytes ⇄ values: IAX2, STUN, captures, rules of packet filters   pure
 //! ```
 //!
 //! What happens on the way from a packet to a sentence:
@@ -28,7 +28,8 @@
 //! * the survey ends in [`probe::evidence::Evidence`], facts alone, where "not known" is `None`;
 //! * [`check::judge`] makes findings of it, each with the facts it rests on and what to do;
 //! * on a router, [`check::taint`] judges the entries of the kernel's own table that
-//!   [`os::conntrack`] reads, by what [`os::route`] and the NAT rules say;
+//!   [`os::conntrack`] reads, by what [`os::route`] and the NAT rules say; [`check::snat`] plans the
+//!   rules under which none goes wrong, from those that [`os::firewall`] reads;
 //! * [`report`] turns both into a contract of its own, the JSON report, and renders that.
 //!
 //! # The five verbs

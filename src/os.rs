@@ -2,12 +2,13 @@
 
 pub mod asterisk;
 pub mod conntrack;
+pub mod firewall;
 pub mod gateway;
 pub mod host;
 pub mod leak;
-pub mod nat_rules;
 mod netlink;
 mod program;
+pub mod rollback;
 pub mod route;
 pub mod sysctl;
 
@@ -96,4 +97,58 @@ pub enum OsError {
         /// The kernel's reason.
         source: io::Error,
     },
+    /// No program of a packet filter is there.
+    #[error(
+        "cannot read the rules in force: there is no iptables-save and no nft; run this on the router, or give --rules FILE"
+    )]
+    NoFirewall,
+    /// A program of the network does not answer.
+    #[error("{} says: {said}", program.display())]
+    FirewallRefused {
+        /// The program.
+        program: PathBuf,
+        /// Its words, in one line.
+        said: String,
+    },
+    /// A program of the network answers in a form that is not known.
+    #[error(
+        "cannot read what {} writes: {what}; please report it with its version", program.display()
+    )]
+    FirewallUnreadable {
+        /// The program.
+        program: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// No interface leads out, or several do.
+    #[error(
+        "cannot tell which interface leads to the provider: {}; give --wan",
+        one_of(several)
+    )]
+    NoUplink {
+        /// Those that might be meant.
+        several: Vec<String>,
+    },
+    /// The way back cannot be kept.
+    #[error("nothing was changed: the way back cannot be kept below /run ({source}); run as root")]
+    Rollback {
+        /// The host's reason.
+        source: io::Error,
+    },
+    /// An earlier change waits for its confirmation.
+    #[error(
+        "nothing was changed: an earlier change waits for its confirmation; give it with snat --confirm, or wait until it is taken back ({} goes then)", file.display()
+    )]
+    ChangePending {
+        /// The way back from it.
+        file: PathBuf,
+    },
+}
+
+fn one_of(names: &[String]) -> String {
+    if names.is_empty() {
+        "there is no default route".to_owned()
+    } else {
+        format!("{} have default routes alike", names.join(", "))
+    }
 }

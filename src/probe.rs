@@ -19,4 +19,5 @@ pub mod provider;
 pub mod reach;
 pub mod reflector;
 mod rounds;
+pub mod router;
 pub mod survey;

@@ -14,6 +14,8 @@ pub mod model;
 pub mod nagios;
 pub mod prometheus;
 pub mod schema;
+pub mod script;
+pub mod snat;
 pub mod text;
 
 pub use model::Report;

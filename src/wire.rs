@@ -3,6 +3,7 @@
 //! Reading borrows the buffer and never allocates, but for XML. Structure that is broken is an error that says
 //! what, where and why; a value that is merely unknown is kept and written back as it came.
 
+pub mod firewall;
 pub mod iax2;
 pub mod link;
 pub mod pcap;

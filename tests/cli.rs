@@ -6,7 +6,7 @@ use std::{fs, path::PathBuf};
 
 use assert_cmd::Command;
 
-const COMMANDS: [&str; 19] = [
+const COMMANDS: [&str; 20] = [
     "",
     "check",
     "demo",
@@ -20,6 +20,7 @@ const COMMANDS: [&str; 19] = [
     "nat hairpin",
     "taint",
     "serve",
+    "snat",
     "report",
     "report diff",
     "report schema",

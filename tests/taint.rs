@@ -4,8 +4,12 @@
 mod command;
 #[path = "taint/from_lan.rs"]
 mod from_lan;
+#[path = "taint/leaks.rs"]
+mod leaks;
 #[path = "taint/matrix.rs"]
 mod matrix;
+#[path = "taint/scale.rs"]
+mod scale;
 #[path = "taint/street.rs"]
 mod street;
 #[path = "support/support.rs"]

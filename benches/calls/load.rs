@@ -182,6 +182,7 @@ impl Load {
             formats: vec![Formats::ULAW],
             encryption: EncryptionOffer::None,
             offer_token: true,
+            renumbers: false,
             manners: Manners {
                 ping_every: Duration::from_secs(21),
                 ..Manners::OURS

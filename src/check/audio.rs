@@ -475,6 +475,17 @@ fn reordered(calls: &CallsEvidence) -> Option<Finding> {
     if !much(disordered, inbound, inbound_seconds) && !much(ours, round, round_seconds) {
         return None;
     }
+    let mut do_this = vec![
+        "look for load sharing over several lines or radio links on the way".into(),
+        "jitterbuffer=yes in the iax.conf of the side that listens puts them in order".into(),
+    ];
+    // What the far end sent came in order: the way out did it, or the far end itself.
+    if !much(disordered, inbound, inbound_seconds) {
+        do_this.push(
+            "look at the load of the far end: a server short of time shakes up what waits there"
+                .into(),
+        );
+    }
     Some(Finding {
         id: FindingId::ReorderedPackets,
         severity: Severity::Warning,
@@ -487,10 +498,7 @@ fn reordered(calls: &CallsEvidence) -> Option<Finding> {
                 inbound_seconds.max(round_seconds)
             ),
         ],
-        do_this: vec![
-            "look for load sharing over several lines or radio links on the way".into(),
-            "jitterbuffer=yes in the iax.conf of the side that listens puts them in order".into(),
-        ],
+        do_this,
     })
 }
 

@@ -194,8 +194,9 @@ findings! {
          met no NAT rule (rules not loaded yet, a way out without a rule), so the private source \
          goes out as it is and no answer comes back. NAT rules are read for the first packet only, \
          and a client that retries keeps the entry for ever.",
-        "iax2-natcheck taint --fix deletes that one entry. A rule at postrouting, priority 300, \
-         that drops private sources towards public port 4569 keeps it from coming back.";
+        "iax2-natcheck taint --fix deletes that one entry. The leak guard, a rule at postrouting, \
+         priority 300, that drops private sources towards public port 4569, keeps it from coming \
+         back: iax2-natcheck snat prints it.";
     /// MASQUERADE took an inner address.
     WrongSourceMasquerade = "wrong-source-masquerade",
         "Critical; a warning once the entry is deleted. On the router: the WAN link was up and had \
@@ -207,7 +208,8 @@ findings! {
         "Critical; a warning once the entry is deleted. On the router: the flow leaves with a WAN \
          address that the router has no more: SNAT entries are never cleared, and those of \
          MASQUERADE are not where only the address of a PPP link changes.",
-        "iax2-natcheck taint --fix deletes that one entry; call it from /etc/ppp/ip-up.d.";
+        "iax2-natcheck taint --fix deletes that one entry; call it from /etc/ppp/ip-up.d, or have \
+         iax2-natcheck snat write the hook.";
     /// The translated address is that of another way out.
     WrongUplink = "wrong-uplink",
         "Critical; a warning once the entry is deleted. On the router: the flow leaves by one way \
@@ -247,6 +249,21 @@ findings! {
         "Let the NAT keep the node's port: a port forward with the same port outside and inside, static \
          port or no random for the node. For a second node behind one address give it another bindport \
          and forward that one, not 4569 to another port.";
+    /// MASQUERADE where SNAT could name the address.
+    MasqueradeOnStaticWan = "masquerade-on-static-wan",
+        "Warning. A rule of the router masquerades what leaves by a line whose address is static, and \
+         no leak guard stands beside it. Where the line is up without an address for a moment, \
+         MASQUERADE takes another address of the router, and the entry goes on with it for as long as \
+         the PBX retries.",
+        "Put SNAT to the static address in its place: iax2-natcheck snat shows how, with the way \
+         back.";
+    /// Nothing drops what leaves with a private source.
+    NoLeakGuard = "no-leak-guard",
+        "Warning. No rule behind the translation drops what would leave with a private source. A \
+         packet that leaves over a fallback route, or before the rules are loaded, makes an entry \
+         that translates nothing, and it goes on so for as long as the PBX retries.",
+        "Add the leak guard beside the rules: iax2-natcheck snat shows it, with the unit that loads \
+         it before them.";
     /// The main question stays open.
     NotMeasured = "not-measured",
         "Unknown. The main question of the command stays open; the finding names the fact that is \

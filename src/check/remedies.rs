@@ -16,9 +16,15 @@ use crate::{
 /// lost, and the next comes after ten seconds.
 const MARGIN: Duration = Duration::from_secs(15);
 
+/// The NAT's timer that outlasts the interval between two registrations: the interval and 15 s,
+/// rounded up to five seconds.
+pub(super) fn timer_for(interval: Duration) -> Duration {
+    Duration::from_secs((interval + MARGIN).as_secs().div_ceil(5) * 5)
+}
+
 /// The remedies of a timer that is too short, with the numbers of this measurement.
 ///
-/// * The NAT's timer: the cycle and 15 s, rounded up to five seconds.
+/// * The NAT's timer, see [`timer_for`].
 /// * The period of qualify: half the timer less one second, so that one lost POKE does not let the
 ///   mapping die.
 /// * The refresh: 6/5 of what ends five seconds before the timer, where that leaves 10 s or more.
@@ -28,7 +34,7 @@ pub(super) fn remedies(
     evidence: &Evidence,
     context: &Context,
 ) -> Vec<String> {
-    let timer = Duration::from_secs((interval + MARGIN).as_secs().div_ceil(5) * 5);
+    let timer = timer_for(interval);
     let period = (dead / 2)
         .saturating_sub(Duration::from_secs(1))
         .max(Duration::from_secs(1))

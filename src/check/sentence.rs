@@ -142,9 +142,14 @@ pub(super) fn consequence(
             "Other nodes may refuse this one: the NAT shows it at another port than it announces."
                 .into()
         }
+        FindingId::MasqueradeOnStaticWan | FindingId::NoLeakGuard => RULES.into(),
         FindingId::ConntrackTableFull | FindingId::NotMeasured => format!("{}.", worst.title),
     }
 }
+
+/// What rules of the router mean under which entries go wrong.
+const RULES: &str = "Calls may get lost after the line of the router comes back: its rules let it go \
+                     on with a wrong source.";
 
 /// What a tainted entry on the router means.
 const fn taint(severity: Severity) -> &'static str {

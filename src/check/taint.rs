@@ -7,18 +7,19 @@
 
 mod finding;
 mod liveness;
+mod nat_rule;
 mod timer;
 
-use std::net::IpAddr;
+use std::{fmt, net::IpAddr};
 
 use crate::os::{
     conntrack::Entry,
-    nat_rules::NatRule,
     route::{Address, Link, Route, Way},
 };
 
 pub use finding::{Inspected, findings, table_finding};
 pub use liveness::{Liveness, liveness};
+pub use nat_rule::{NatRule, nat_rules};
 pub use timer::timer_finding;
 
 /// What an entry is.
@@ -53,6 +54,12 @@ impl Kind {
     #[must_use]
     pub const fn is_taint(self) -> bool {
         !matches!(self, Self::Healthy)
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
@@ -278,11 +285,11 @@ impl Case<'_> {
         let way_out = self.way.map(|way| self.router.name(way.link));
         let covered = way_out
             .as_ref()
-            .map(|name| self.router.rules().any(|rule| rule.covers(name)));
+            .map(|name| self.router.rules().any(|rule| rule.covers(name, inside)));
         match (&self.router.rules, covered) {
-            (Some(rules), _) if rules.is_empty() => {
-                healthy("no rule of this router translates sources: another one does".into())
-            }
+            (Some(rules), _) if !rules.iter().any(|rule| rule.is_for(inside)) => healthy(format!(
+                "no rule of this router translates {inside}: another router does"
+            )),
             (Some(_), Some(false)) if self.entry.seen_reply => healthy(format!(
                 "no rule translates what leaves by {}, and answers have come",
                 way_out.unwrap_or_default()
@@ -325,11 +332,18 @@ impl Case<'_> {
         let address = self.ends.known_as;
         let owners: Vec<u32> = self.router.owners(address).collect();
         let name_of_way = self.way.map(|way| self.router.name(way.link));
-        let rule_gives = self.router.rules().any(|rule| {
-            rule.gives(address) && name_of_way.as_ref().is_none_or(|name| rule.covers(name))
-        });
+        let here = |rule: &&NatRule| {
+            let name = name_of_way.as_ref();
+            name.is_none_or(|name| rule.covers(name, self.ends.inside))
+        };
+        let rule_gives = self
+            .router
+            .rules()
+            .filter(here)
+            .any(|rule| rule.gives(address));
         let Some(owner) = owners.first().copied() else {
-            return self.of_nobody(address, rule_gives);
+            let obscure = self.router.rules().filter(here).any(NatRule::is_obscure);
+            return self.of_nobody(address, rule_gives, obscure);
         };
         let owner_name = self.router.name(owner);
         let healthy = |why: String| self.verdict(Kind::Healthy, vec![why]);
@@ -384,7 +398,15 @@ impl Case<'_> {
     }
 
     /// The translated address is on no interface.
-    fn of_nobody(&self, address: IpAddr, rule_gives: bool) -> Judged {
+    fn of_nobody(&self, address: IpAddr, rule_gives: bool, obscure: bool) -> Judged {
+        if obscure {
+            return self.verdict(
+                Kind::Healthy,
+                vec![format!(
+                    "it goes out as {address}, and a rule translates by a map, whose addresses are not known"
+                )],
+            );
+        }
         if rule_gives && self.entry.seen_reply {
             return self.verdict(
                 Kind::Healthy,

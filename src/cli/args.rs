@@ -3,6 +3,7 @@
 pub(crate) mod call;
 pub(crate) mod provider;
 pub(crate) mod serve;
+pub(crate) mod snat;
 pub(crate) mod taint;
 mod value;
 
@@ -14,6 +15,7 @@ use clap_complete::Shell;
 pub(crate) use call::CallArgs;
 pub(crate) use provider::{Method, ProviderArgs};
 pub(crate) use serve::ServeArgs;
+pub(crate) use snat::SnatArgs;
 pub(crate) use taint::TaintArgs;
 
 /// Diagnose the NAT between an IAX2 PBX and its provider.
@@ -78,6 +80,11 @@ pub(crate) enum Command {
         after_help = "Example:\n  iax2-natcheck serve --bind 198.51.100.7 --users users.toml"
     )]
     Serve(ServeArgs),
+    /// Print the firewall rules under which no NAT entry goes wrong, for a router
+    #[command(
+        after_help = "Example:\n  iax2-natcheck snat --wan ppp0 --static 198.51.100.7 > snat.sh"
+    )]
+    Snat(SnatArgs),
     /// Render a saved JSON report again, or compare two
     #[command(
         args_conflicts_with_subcommands = true,
@@ -132,7 +139,8 @@ pub(crate) struct CheckArgs {
     #[command(flatten)]
     pub(crate) provider: ProviderArgs,
     /// Look at this router's own table, rules and timers too; without it, that is done on a host that
-    /// passes packets on, as far as this user may
+    /// passes packets on, as far as this user may (the rules: where a host behind it talks to the
+    /// provider)
     #[arg(long)]
     pub(crate) router: bool,
     /// What stands here: a PBX that registers with a provider, or a node that others call

@@ -110,6 +110,7 @@ pub(crate) fn run(args: &CallArgs, common: &Common, progress: &Progress) -> Resu
             registers: false,
             started_at,
             router: None,
+            rules: vec![],
         };
         survey::report(subject, &evidence, common, progress)
     })

@@ -1,14 +1,19 @@
 //! `check`: the main job.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    time::{Duration, SystemTime},
+};
 
 use anyhow::{Result, bail};
 use iax2_natcheck::{
-    check::Question,
+    check::{Finding, Question, router_rules, snat, taint::ends},
     net::resolve::{Service, Target},
     os::{
+        OsError,
         asterisk::{self, RegistryEntry},
         conntrack::Wanted,
+        firewall::{self, uplink},
         sysctl,
     },
     probe::{
@@ -77,6 +82,10 @@ pub(crate) fn run(check: &CheckArgs, common: &Common, progress: &Progress) -> Re
         }
         // Before the survey makes entries of its own.
         let router = router(check, provider, progress)?;
+        let rules = match &router {
+            Some(looked) => rules(check.router, looked, provider),
+            None => vec![],
+        };
         let mut config = survey::config(args, provider).await;
         if let Some(sweep) = &mut config.sweep {
             sweep.unaided = survey::unaided(args, credentials.as_ref())?;
@@ -125,6 +134,7 @@ pub(crate) fn run(check: &CheckArgs, common: &Common, progress: &Progress) -> Re
             registers,
             started_at,
             router,
+            rules,
         };
         let status = survey::report(subject, &evidence, common, progress)?;
         if let (Some(user), Some(refresh)) = (user.filter(|_| registers), refresh) {
@@ -163,6 +173,40 @@ fn router(check: &CheckArgs, provider: PeerAddr, progress: &Progress) -> Result<
         progress.set("looking at this router", elapsed, Some(LOOK));
     })?;
     Ok(Some(looked))
+}
+
+/// What is found of the rules in force: where a host behind this one talks to the provider, or where
+/// the user says that this is the router, because rules that translate are on many a host that is
+/// none.
+fn rules(is_router: bool, looked: &Looked, provider: PeerAddr) -> Vec<Finding> {
+    let insides = looked
+        .entries
+        .iter()
+        .map(|one| ends(&one.entry, &looked.router).inside)
+        .filter(|inside| looked.router.owners(*inside).next().is_none());
+    // The guard is one of IPv4: hosts of IPv6 mostly have public addresses.
+    let hosts: Vec<Ipv4Addr> = insides
+        .filter_map(|inside| match inside {
+            IpAddr::V4(inside) => Some(inside),
+            IpAddr::V6(_) => None,
+        })
+        .collect();
+    let (IpAddr::V4(peer), port) = (provider.get().ip(), provider.get().port()) else {
+        return vec![];
+    };
+    if !is_router && hosts.is_empty() {
+        return vec![];
+    }
+    let read = || {
+        let rules = firewall::in_force(None)?;
+        let mut router = uplink::router(None, Some(peer), &snat::ways_out(&rules))?;
+        router.lans = router_rules::networks(&rules, &router, &hosts, port);
+        Ok::<_, OsError>(router_rules::findings(&rules, &router, port))
+    };
+    read().unwrap_or_else(|error| {
+        tracing::warn!("the rules of this router are not judged: {error}");
+        vec![]
+    })
 }
 
 fn granted(evidence: &Evidence) -> Option<Duration> {

@@ -54,6 +54,7 @@ pub(crate) fn run(args: &DemoArgs, common: &Common, progress: &Progress) -> Resu
         registers: true,
         started_at,
         router: None,
+        rules: vec![],
     };
     survey::report(subject, &evidence, common, progress)
 }

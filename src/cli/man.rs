@@ -215,12 +215,23 @@ const EXAMPLES: &[(&str, &str)] = &[
         "iax2-natcheck taint --fix",
         "On the router, delete the entries that send the PBX's packets with a wrong source:",
     ),
+    (
+        "iax2-natcheck snat --wan ppp0 --static 198.51.100.7 > snat.sh",
+        "On a router: print the rules that keep its NAT from going on with a wrong source:",
+    ),
+    (
+        "iax2-natcheck snat --wan ppp0 --static 198.51.100.7 --apply",
+        "Try them out, and have them taken back unless they are confirmed within 30 s:",
+    ),
     ("iax2-natcheck demo", "See it at work without a provider:"),
 ];
 
 const FILES: &[&str] = &[
     "A file with a secret holds nothing else; one newline at its end is dropped. Where others may \
      read it, a warning says so.",
+    "What snat prints is a script for sh: as it stands it changes the rules in force, with the word \
+     install it also writes files below /etc, each named in it. A change that waits for its \
+     confirmation keeps the way back below /run/iax2-natcheck.",
     "The users file of serve is TOML, one table an account. An account without a secret and \
      without a key says auth = [], and registers and calls unchallenged. Paths are relative to the file.",
 ];
@@ -231,13 +242,16 @@ const ENVIRONMENT: &[&str] = &[
 ];
 
 const PRIVILEGES: &[&str] = &[
-    "No command but taint needs root. Commands that talk to a provider open ordinary UDP sockets, as many as \
+    "No command but taint and snat needs root. Commands that talk to a provider open ordinary UDP sockets, as many as \
      --sockets says; the limit of open files has to allow for them. demo makes user and network \
      namespaces of its own; where the kernel refuses them to this user, the in-process NAT takes \
      their place and the report says so. --asterisk needs the right to talk to the running \
      Asterisk. taint needs CAP_NET_ADMIN to read the table of connections and to delete entries; \
      with CAP_NET_RAW it also sees packets that leave with a private source. Without them it tells \
-     timers and use of the table. Nothing on the host is changed but by taint --fix.",
+     timers and use of the table. Only root may read the rules of a packet filter and apply others \
+     (snat); without it snat gives general advice, or reads saved rules. Nothing on the host is \
+     changed but by taint --fix and by snat --apply, which takes its changes back unless they are \
+     confirmed.",
 ];
 
 const SECURITY: &[&str] = &[

@@ -71,6 +71,7 @@ pub(crate) fn run(experiment: &NatCommand, common: &Common, progress: &Progress)
             registers: is_registering,
             started_at,
             router: None,
+            rules: vec![],
         };
         survey::report(subject, &evidence, common, progress)
     })

@@ -52,6 +52,7 @@ pub(crate) fn run(args: &RegisterArgs, common: &Common, progress: &Progress) -> 
             registers: true,
             started_at,
             router: None,
+            rules: vec![],
         };
         survey::report(subject, &evidence, common, progress)
     })

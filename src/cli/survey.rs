@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use iax2_natcheck::{
-    check::{self, Context, Question, devices::Device},
+    check::{self, Context, Finding, Question, devices::Device},
     net::{
         NetError, clock,
         drive::{Ended, drive},
@@ -65,6 +65,8 @@ pub(crate) struct Subject {
     pub(crate) started_at: SystemTime,
     /// What was seen of the router that this host is.
     pub(crate) router: Option<Looked>,
+    /// What was found of the rules of that router.
+    pub(crate) rules: Vec<Finding>,
 }
 
 /// Where the packets of a survey leave from, and what is asked of the router there.
@@ -391,6 +393,7 @@ pub(crate) fn report(
     if let Some(looked) = &subject.router {
         judgement.add(taint::findings(looked, &judgement));
     }
+    judgement.add(subject.rules);
     let facts = host::host();
     let local = evidence
         .registration

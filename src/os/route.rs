@@ -12,7 +12,7 @@ use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     address::{AddressAttribute, AddressMessage},
     link::{LinkAttribute, LinkFlags, LinkMessage},
-    route::{RouteAddress, RouteAttribute, RouteMessage, RouteType},
+    route::{RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteType},
 };
 use nix::sys::socket::SockProtocol;
 
@@ -62,13 +62,24 @@ pub struct Route {
     pub metric: u32,
     /// The table it is in; 254 is the main one.
     pub table: u32,
+    /// A DHCP client has set it.
+    pub by_dhcp: bool,
 }
+
+/// The table of routes that is looked at where no rule says otherwise (`RT_TABLE_MAIN`).
+const MAIN: u32 = 254;
 
 impl Route {
     /// Whether it leads everywhere.
     #[must_use]
     pub const fn is_default(&self) -> bool {
         self.destination.1 == 0
+    }
+
+    /// Whether it is in the main table.
+    #[must_use]
+    pub const fn is_main(&self) -> bool {
+        self.table == MAIN
     }
 }
 
@@ -374,6 +385,7 @@ fn route(message: &RouteMessage) -> Option<Route> {
         links: vec![],
         metric: 0,
         table: message.header.table.into(),
+        by_dhcp: message.header.protocol == RouteProtocol::Dhcp,
     };
     for attribute in &message.attributes {
         match attribute {

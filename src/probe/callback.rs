@@ -190,6 +190,7 @@ impl Callback {
             formats: vec![Formats::ULAW, Formats::ALAW],
             encryption: EncryptionOffer::None,
             offer_token: true,
+            renumbers: false,
             manners: Manners::OURS,
             seed: self.rng.random(),
         };

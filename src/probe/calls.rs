@@ -206,6 +206,7 @@ impl Calls {
             formats: plan.formats.clone(),
             encryption: plan.encryption,
             offer_token: plan.offer_token,
+            renumbers: true,
             manners: plan.manners,
             seed: self.rng.random(),
         };
@@ -247,6 +248,7 @@ impl Calls {
 
     /// Takes what the calls have to say and to send.
     fn drain(&mut self, now: Instant) {
+        self.renumber(now);
         let mut ended = Vec::new();
         for (number, (index, line)) in &mut self.lines {
             line.drain(now, |milestone| {
@@ -301,6 +303,24 @@ impl Calls {
         if idle && !self.finished && (self.stopped || self.placed >= self.planned()) {
             self.finished = true;
             self.events.push_back(CallsEvent::Finished);
+        }
+    }
+
+    /// Gives calls whose NEW nobody answered another number to repeat it from.
+    fn renumber(&mut self, now: Instant) {
+        let wanting: Vec<CallNumber> = self
+            .lines
+            .iter()
+            .filter(|(_, (_, line))| line.call.wants_number(now))
+            .map(|(number, _)| *number)
+            .collect();
+        for old in wanting {
+            let new = self.free_number();
+            if let Some((index, mut line)) = self.lines.remove(&old) {
+                line.call.redial(new, now);
+                self.resting.push_back((now + REST, old));
+                self.lines.insert(new, (index, line));
+            }
         }
     }
 

@@ -270,7 +270,7 @@ impl Call {
     #[must_use]
     pub const fn counts(&self) -> CallCounts {
         CallCounts {
-            retransmissions: self.dialogue.retransmissions(),
+            retransmissions: self.counts.retransmissions + self.dialogue.retransmissions(),
             ..self.counts
         }
     }
@@ -411,7 +411,11 @@ impl Call {
     pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
         let limit = match self.stage {
             Stage::Over => return None,
-            Stage::Waiting => Some((self.limit, "give the set-up of a call up")),
+            Stage::Waiting => earlier(
+                Some((self.limit, "give the set-up of a call up")),
+                self.renumber_at()
+                    .map(|at| (at, "dial again from another number")),
+            ),
             Stage::Closing => Some((self.limit, "forget a call")),
             Stage::Linked | Stage::Up => self.supervision.poll_timeout(),
         };

@@ -96,6 +96,7 @@ fn framed(
         interrupted: false,
         findings: findings.iter().map(finding).collect(),
         measurements: Measurements::default(),
+        rules: None,
         unknown: Unknown::new(),
     }
 }
@@ -108,7 +109,8 @@ pub(super) fn tool() -> Tool {
     }
 }
 
-fn finding(found: &check::Finding) -> Finding {
+/// A finding in the words of the contract.
+pub(super) fn finding(found: &check::Finding) -> Finding {
     Finding {
         id: found.id.to_string(),
         severity: match found.severity {
@@ -192,6 +194,7 @@ fn measurements(evidence: &Evidence, judgement: &Judgement, headers: u32) -> Mea
             by: known.by.as_str().into(),
             confidence: known.device.confidence.as_str().into(),
         }),
+        router: None,
         unknown: Unknown::new(),
     }
 }

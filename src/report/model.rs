@@ -5,6 +5,7 @@
 
 pub mod calls;
 mod number;
+mod snat;
 mod taint;
 mod time;
 
@@ -18,6 +19,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use number::Number;
+pub use snat::{Refused, Router, RuleChange};
 pub use taint::{Flow, Leak, Table, Taint, TaintedEntry, Timers};
 pub use time::Time;
 
@@ -61,6 +63,9 @@ pub struct Report {
     /// What was measured.
     #[serde(default)]
     pub measurements: Measurements,
+    /// What to change on a router (`snat`), in order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rules: Option<Vec<RuleChange>>,
     /// The rest.
     #[serde(flatten)]
     pub unknown: Unknown,
@@ -194,6 +199,9 @@ pub struct Measurements {
     /// The box in front of the PBX, where somebody says which it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<Device>,
+    /// The router that rules are proposed for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub router: Option<Router>,
     /// The rest.
     #[serde(flatten)]
     pub unknown: Unknown,

@@ -26,6 +26,8 @@ pub(crate) enum Fate {
     Late(Duration),
     /// On the way out: it goes on from another port. On the way in it passes.
     Elsewhere,
+    /// It is lost.
+    Lost,
 }
 
 /// Decides each datagram's fate.
@@ -138,6 +140,7 @@ fn send(socket: &Arc<UdpSocket>, octets: &[u8], to: SocketAddr, fate: Fate) {
         Fate::Pass | Fate::Elsewhere => {
             let _ = socket.send_to(octets, to);
         }
+        Fate::Lost => {}
         Fate::Late(by) => {
             let (socket, octets) = (Arc::clone(socket), octets.to_vec());
             thread::spawn(move || {

@@ -112,6 +112,32 @@ fn a_challenge_that_comes_late_leaves_one_call_that_lives() {
     assert!(placed.calls()["answer_ms"]["max"].as_f64().unwrap() > 900.0);
 }
 
+/// It opens one all the same where its challenge is lost twice: each leg has a number of its own then, and the
+/// mini frames find theirs.
+#[test]
+#[ignore = "needs the Asterisk that tests/all fetches"]
+fn two_challenges_that_are_lost_leave_a_call_that_is_heard() {
+    let provider = Asterisk::registrar(loopback::address()).start(&plain);
+    let challenges = AtomicU32::new(0);
+    let lossy: Policy = Arc::new(move |octets: &[u8]| {
+        let challenge = octets.len() > 12 && octets[0] & 0x80 != 0 && octets[10..12] == [6, 8];
+        if challenge && challenges.fetch_add(1, Ordering::Relaxed) < 2 {
+            Fate::Lost
+        } else {
+            Fate::Pass
+        }
+    });
+    let relay = Relay::start(provider.address(), harmless(), lossy);
+    let line = format!(
+        "call {} 600 --user alice --json --expect echo --duration 5s",
+        relay.address()
+    );
+    let placed = Placed::by(&mut tool::with_secret(&line, SECRET), &plain);
+    placed.assert_healthy(1);
+    assert!(placed.calls()["answer_ms"]["max"].as_f64().unwrap() >= 3000.0);
+    assert!(placed.calls()["retransmissions"].as_u64().unwrap() >= 1);
+}
+
 #[test]
 #[ignore = "needs root, ip, nft and the Asterisk that tests/all fetches"]
 fn a_filter_that_drops_new_alone_is_auto_congestion() {

@@ -78,6 +78,7 @@ impl Victim {
             formats: vec![Formats::ULAW, Formats::ALAW],
             encryption,
             offer_token: true,
+            renumbers: false,
             manners: Manners::OURS,
             seed: seed(number),
         };

@@ -213,6 +213,7 @@ impl Exchange {
             formats: vec![Formats::ULAW, Formats::ALAW],
             encryption: EncryptionOffer::None,
             offer_token: true,
+            renumbers: false,
             manners: Manners::OURS,
             seed: seed(100 + self.callers.len() as u64),
         };

@@ -2,6 +2,7 @@
 
 mod calls;
 mod schema;
+mod snat;
 mod taint;
 
 use std::{
@@ -98,6 +99,7 @@ const KEYS: &[Key] = &[
             "nat hops",
             "nat lifetime",
             "nat hairpin",
+            "snat",
             "taint",
         ]),
     ),
@@ -432,7 +434,11 @@ pub fn validate(report: &Value) {
 }
 
 fn keys() -> impl Iterator<Item = Key> {
-    KEYS.iter().chain(taint::KEYS).copied().chain(calls::keys())
+    KEYS.iter()
+        .chain(taint::KEYS)
+        .chain(snat::KEYS)
+        .copied()
+        .chain(calls::keys())
 }
 
 fn look(path: &str, object: &Map<String, Value>, wrong: &mut Vec<String>) {
@@ -561,6 +567,7 @@ fn agree(report: &Value, wrong: &mut Vec<String>) {
     }
 
     calls::agree(report, &mut must);
+    snat::agree(report, &mut must);
     let measured = &report["measurements"];
     for shape in ["one_way", "exchange", "stream"] {
         let edge = &measured["lifetime"][shape];

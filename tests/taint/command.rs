@@ -161,6 +161,75 @@ fn an_entry_that_comes_again_as_wrong_is_told() {
 
 #[test]
 #[ignore = "needs root, ip, nft and conntrack"]
+fn a_way_out_that_another_router_translates_is_left_alone() {
+    // The firewall of OpenWrt names the interface in the jump; Docker's rule is for its own network.
+    let zones = "table inet fw4 {\nchain srcnat {\ntype nat hook postrouting priority srcnat\n\
+                 oifname \"ppp0\" jump srcnat_wan\n}\n\
+                 chain srcnat_wan {\nmeta nfproto ipv4 masquerade\n}\n}\n\
+                 table ip docker {\nchain post {\ntype nat hook postrouting priority srcnat\n\
+                 ip saddr 172.17.0.0/16 oifname != \"docker0\" masquerade\n}\n}";
+    let street = Street::new();
+    street.nft(zones);
+    street.wan_down();
+    street.ip(&["route add default via 192.168.100.1 dev eth1"]);
+    let back = "route add 192.168.1.0/24 via 192.168.100.2 dev isp1";
+    street.net.ip(&[back]).unwrap();
+    let retrying = street.retry();
+    assert_eq!(retrying.packets(2), 2);
+    let ended = run(&street, "taint --json");
+    let report = ended.report();
+    assert_eq!((ended.status, entries(&report).len()), (0, 1), "{report:#}");
+    assert_eq!(entries(&report)[0]["kind"], "healthy");
+    // The same entry is wrong once packets leave by the zone that translates.
+    street.wan_up(WAN);
+    street.net.ip(&[&back.replace("add", "del")]).unwrap();
+    street.ip(&["route del default via 192.168.100.1 dev eth1"]);
+    assert_eq!(retrying.packets(2), 0);
+    let report = run(&street, "taint --fix --json").report();
+    assert_eq!(findings(&report), ["null-binding"]);
+    assert_eq!(entries(&report)[0]["verified"], true);
+    assert_eq!(retrying.packets(2), 2);
+}
+
+#[test]
+#[ignore = "needs root, ip, iptables and conntrack"]
+fn an_old_router_with_one_kind_of_iptables_tells_its_rules_too() {
+    let street = Street::new();
+    street.restore(
+        "iptables-legacy-restore",
+        "*nat\n-A POSTROUTING -o ppp0 -j MASQUERADE\nCOMMIT\n",
+    );
+    insert(&street, 10, (4569, 4569), PBX);
+    let folder = tempfile::tempdir().unwrap();
+    let because = || {
+        let mut command = Command::new("unshare");
+        command
+            .args(["--mount", "sh", "-c"])
+            .arg(format!(
+                "mount --bind {} /usr/sbin && exec \"$0\" taint --json --look 0s",
+                folder.path().display()
+            ))
+            .arg(tool::program());
+        let report = tool::run(&mut command, &street.on_router()).report();
+        assert_eq!(findings(&report), ["null-binding"]);
+        report["findings"][0]["because"].to_string()
+    };
+    // Without any program the rules are not known.
+    assert!(because().contains("its own address there is 198.51.100.7"));
+    fs::copy(
+        "/usr/sbin/xtables-legacy-multi",
+        folder.path().join("iptables-save"),
+    )
+    .unwrap();
+    let because = because();
+    assert!(
+        because.contains("a rule translates what leaves by ppp0"),
+        "{because}"
+    );
+}
+
+#[test]
+#[ignore = "needs root, ip, nft and conntrack"]
 fn packets_with_a_private_source_are_seen_on_the_wire() {
     let street = Street::new();
     let retrying = street.retry();
@@ -303,6 +372,35 @@ fn a_check_on_the_router_looks_at_the_router_too() {
         !findings(&report).contains(&"short-mapping-timeout"),
         "{report:#}"
     );
+
+    // The rules: no guard, then a static address too, then the guard.
+    assert!(findings(&report).contains(&"no-leak-guard"), "{report:#}");
+    assert!(!findings(&report).contains(&"masquerade-on-static-wan"));
+    street.ip(&[
+        "address flush dev ppp0",
+        &format!("address add {WAN}/24 dev ppp0"),
+        "route replace default dev ppp0",
+    ]);
+    let ids = |options: &str| {
+        let report = check(options).report();
+        let ids = findings(&report).into_iter().map(str::to_owned);
+        ids.filter(|id| id.contains("guard") || id.contains("masquerade"))
+            .collect::<Vec<_>>()
+    };
+    let both = ["masquerade-on-static-wan", "no-leak-guard"];
+    assert_eq!(ids("--router"), both);
+    // Untold, an entry of a host behind this one shows that it is the PBX's router.
+    conntrack(&street, "-F");
+    insert(&street, 10, (4569, 4569), WAN);
+    assert_eq!(ids(""), both);
+    conntrack(&street, "-F");
+    assert!(ids("").is_empty());
+    street.nft(
+        "table ip guard {\nchain post {\n type filter hook postrouting priority 300\n\
+         ip saddr 192.168.1.0/24 ip daddr != { 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16 } \
+         udp dport 4569 drop\n}\n}",
+    );
+    assert!(ids("--router").is_empty());
 
     // On the PBX nothing of the kind is asked for unless told.
     let line = format!("check {PROVIDER} --refresh 60s --max-lifetime 2s --json");

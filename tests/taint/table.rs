@@ -55,7 +55,7 @@ fn make(router: &Namespace, arguments: &str) {
     assert!(output.status.success(), "{arguments}: {said}");
 }
 
-fn insert(router: &Namespace, source: &str, ports: (u16, u16), more: &str) {
+pub(crate) fn insert(router: &Namespace, source: &str, ports: (u16, u16), more: &str) {
     let destination = if source.contains(':') {
         "2001:db8::1"
     } else {
@@ -366,7 +366,7 @@ fn restore(entries: u32) -> tempfile::NamedTempFile {
     file
 }
 
-fn fill(router: &Namespace, entries: u32) {
+pub(crate) fn fill(router: &Namespace, entries: u32) {
     let file = restore(entries);
     make(router, &format!("-R {}", file.path().display()));
 }

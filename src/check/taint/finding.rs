@@ -177,7 +177,8 @@ fn prevention(kind: Kind, lan: Option<&str>) -> Vec<String> {
         };
         let lan = lan.unwrap_or("LAN");
         format!(
-            "so that {what}: load before the NAT rules and before the WAN comes up an nft table with \
+            "so that {what}: load the leak guard before the NAT rules and before the WAN comes up; \
+             iax2-natcheck snat prints it with the unit that does so, or by hand: an nft table with \
              `chain post {{ type filter hook postrouting priority 300; {family} saddr {lan} {family} \
              daddr != {private} udp dport 4569 drop; }}`"
         )
@@ -189,13 +190,14 @@ fn prevention(kind: Kind, lan: Option<&str>) -> Vec<String> {
             vec![guard("no entry forms while the WAN has no address")]
         }
         Kind::StaleSource => vec![
-            "so that it goes by itself: delete the old entries where the address is set (pppd: a \
-             script in /etc/ppp/ip-up.d that runs iax2-natcheck taint --fix)"
+            "so that it goes by itself: delete the old entries where the address is set; \
+             iax2-natcheck snat prints the hook that does so (or a script in /etc/ppp/ip-up.d that \
+             runs iax2-natcheck taint --fix)"
                 .into(),
         ],
         Kind::WrongUplink => vec![
-            "so that it goes by itself: use MASQUERADE on every way out, or run iax2-natcheck taint \
-             --fix where the route is moved"
+            "so that it goes by itself: use MASQUERADE on every way out, or delete the old entries \
+             where the route is moved; iax2-natcheck snat prints the hook that does so"
                 .into(),
         ],
     }

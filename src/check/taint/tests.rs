@@ -4,7 +4,10 @@
 use std::time::Duration;
 
 use super::*;
-use crate::os::conntrack::Flow;
+use crate::{
+    os::conntrack::Flow,
+    wire::firewall::{self, Backend},
+};
 
 const PPP0: u32 = 2;
 const LAN0: u32 = 3;
@@ -35,14 +38,28 @@ pub(super) fn sample(inside: &str, outside: &str, known_as: &str) -> Entry {
     }
 }
 
+/// A rule for what leaves by `out`, or by anything where that is empty.
 fn rule(out: &str, to: &[&str]) -> NatRule {
-    NatRule {
-        out: (!out.is_empty()).then(|| out.to_owned()),
-        to: to.iter().map(|to| (ip(to), ip(to))).collect(),
-    }
+    let out = if out.is_empty() {
+        String::new()
+    } else {
+        format!("oifname \"{out}\"")
+    };
+    let target = match to {
+        [] => "masquerade".to_owned(),
+        to => format!("snat to {}", to.join("-")),
+    };
+    let text = format!(
+        "table inet nat {{\nchain post {{\ntype nat hook postrouting priority 100;\n\
+         {out} {target}\n}}\n}}\n"
+    );
+    let ruleset = firewall::read(&text, Backend::Nft).unwrap();
+    let mut rules = nat_rules(&ruleset, &links());
+    assert_eq!(rules.len(), 1, "{text}");
+    rules.remove(0)
 }
 
-pub(super) fn router() -> Router {
+pub(super) fn links() -> Vec<Link> {
     let link = |index, name: &str| Link {
         index,
         name: name.into(),
@@ -50,6 +67,10 @@ pub(super) fn router() -> Router {
         point_to_point: index == PPP0,
         loopback: false,
     };
+    vec![link(PPP0, "ppp0"), link(LAN0, "lan0"), link(ETH1, "eth1")]
+}
+
+pub(super) fn router() -> Router {
     let address = |link, text: &str, prefix| Address {
         link,
         ip: ip(text),
@@ -58,7 +79,7 @@ pub(super) fn router() -> Router {
         valid: None,
     };
     Router {
-        links: vec![link(PPP0, "ppp0"), link(LAN0, "lan0"), link(ETH1, "eth1")],
+        links: links(),
         addresses: vec![
             address(PPP0, "198.51.100.7", 32),
             address(LAN0, "192.168.1.1", 24),
@@ -71,6 +92,7 @@ pub(super) fn router() -> Router {
             links: vec![PPP0],
             metric: 0,
             table: 254,
+            by_dhcp: false,
         }],
         rules: Some(vec![rule("ppp0", &[])]),
     }
@@ -185,6 +207,51 @@ fn a_router_without_nat_is_no_place_for_a_taint() {
         Kind::NullBinding,
         "answers of before do not help where a rule translates now"
     );
+}
+
+#[test]
+fn rules_for_other_hosts_and_other_ways_make_no_taint() {
+    // Docker's, on a host that passes on a network which another router translates.
+    let docker = "*nat\n:POSTROUTING ACCEPT [0:0]\n\
+                  -A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE\nCOMMIT\n";
+    let of = |text: &str| {
+        let ruleset = firewall::read(text, Backend::Iptables).unwrap();
+        Router {
+            rules: Some(nat_rules(&ruleset, &links())),
+            ..router()
+        }
+    };
+    let entry = sample(PBX, PROVIDER, PBX);
+    assert_eq!(kind(&entry, &of(docker), by(PPP0)), Kind::Healthy);
+    let container = sample("172.17.0.2", PROVIDER, "172.17.0.2");
+    assert_eq!(
+        kind(&container, &of(docker), by(PPP0)),
+        Kind::NullBinding,
+        "the rule is for this one"
+    );
+    // OpenWrt's: the rule itself names no interface, the jump to it does.
+    let fw4 = "table inet fw4 {\nchain srcnat {\ntype nat hook postrouting priority 100;\n\
+               oifname \"ppp0\" jump srcnat_wan\n}\n\
+               chain srcnat_wan {\nmeta nfproto ipv4 masquerade\n}\n}\n";
+    let answered = Entry {
+        seen_reply: true,
+        ..entry
+    };
+    assert_eq!(kind(&answered, &of(fw4), by(ETH1)), Kind::Healthy);
+    assert_eq!(kind(&answered, &of(fw4), by(PPP0)), Kind::NullBinding);
+    let mut down = of(fw4);
+    down.routes[0].links = vec![ETH1];
+    let of_ppp0 = sample(PBX, PROVIDER, "198.51.100.7");
+    assert_eq!(
+        judge(&of_ppp0, &down, Some(by(ETH1)), Some(true)).kind,
+        Kind::WrongUplink,
+        "ppp0 is a way out by the jump alone"
+    );
+    // A map's addresses are not known.
+    let mapped = "table ip nat {\nchain post {\ntype nat hook postrouting priority 100;\n\
+                  snat to ip saddr map { 192.168.1.10 : 198.51.100.99 }\n}\n}\n";
+    let pool = sample(PBX, PROVIDER, "198.51.100.99");
+    assert_eq!(kind(&pool, &of(mapped), by(PPP0)), Kind::Healthy);
 }
 
 #[test]

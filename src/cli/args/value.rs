@@ -7,7 +7,10 @@ use std::{
 
 use iax2_natcheck::{
     check::devices::{self, Device},
-    wire::iax2::{PORT, format::Formats},
+    wire::{
+        firewall::Prefix,
+        iax2::{PORT, format::Formats},
+    },
 };
 
 /// An address to listen on, port 4569 unless given.
@@ -52,6 +55,11 @@ pub(super) fn device(text: &str) -> Result<&'static Device, String> {
             ))
         }
     }
+}
+
+/// A network.
+pub(super) fn prefix(text: &str) -> Result<Prefix, &'static str> {
+    text.parse()
 }
 
 /// A refresh: whole seconds that REFRESH can carry (RFC 5456 §8.6.18).

@@ -48,6 +48,7 @@ pub(super) fn run(port: u16, target: &Target, common: &Common, progress: &Progre
             registers: false,
             started_at,
             router: None,
+            rules: vec![],
         };
         survey::report(subject, &evidence, common, progress)
     })

@@ -11,8 +11,8 @@ use iax2_natcheck::{
     os::{
         OsError,
         conntrack::{Entry, Reading, Table, Wanted},
+        firewall,
         leak::Leaks,
-        nat_rules,
         route::{Passing, Routing, Way},
         sysctl,
     },
@@ -209,11 +209,13 @@ impl Inspector {
     }
 
     fn router(&mut self) -> Result<Router> {
+        let links = self.routing.links()?;
+        let rules = firewall::translating().map(|rules| taint::nat_rules(&rules, &links));
         Ok(Router {
-            links: self.routing.links()?,
+            links,
             addresses: self.routing.addresses()?,
             routes: self.routing.routes()?,
-            rules: nat_rules::read(),
+            rules,
         })
     }
 

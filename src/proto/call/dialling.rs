@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use secrecy::ExposeSecret as _;
 
-use super::{Call, CallEvent, Ending, Manners, Reason, Secrecy, Side, Stage};
+use super::{Call, CallEvent, Ending, Manners, Reason, SETUP_LIMIT, Secrecy, Side, Stage};
 use crate::{
     proto::{
         auth::{Credentials, Method},
@@ -17,7 +17,7 @@ use crate::{
         cause::Cause,
         command::Command,
         format::{Formats, preference_letter},
-        frame::FullFrame,
+        frame::{FullFrame, Kind},
         ie::{IeId, IeWriter, Ies},
         ie_value::{Ie, Text},
     },
@@ -40,6 +40,9 @@ pub struct DialConfig {
     pub encryption: EncryptionOffer,
     /// Whether to offer a call token. Clients from before 2009 do not.
     pub offer_token: bool,
+    /// Whether the parent has a new call number for each repetition of a NEW with a token:
+    /// [`Call::wants_number`], then [`Call::redial`]. Else the frame is sent again as it is.
+    pub renumbers: bool,
     /// Habits.
     pub manners: Manners,
     /// Seed of padding and of the signature's blinding.
@@ -66,10 +69,12 @@ const VERSION: u16 = 2;
 const MAX_TOKENS: u8 = 3;
 /// A callee may challenge again; more than this is refusal.
 const MAX_CHALLENGES: u8 = 3;
-/// A NEW with a token is sent again no sooner. Asterisk does not recognise it and opens a second leg, which then
-/// gets the mini frames of the call, for they carry our number alone; before that, Asterisk's own challenge
-/// comes again, after 2 s.
+/// A NEW with a token is sent again no sooner, and from another call number where there is one. Asterisk does not
+/// recognise it and opens a second leg, which then gets the mini frames of the call, for they carry our number
+/// alone; before that, Asterisk's own challenge comes again, after 2 s.
 const TOKEN_PATIENCE: Duration = Duration::from_secs(3);
+/// Numbers a call is dialled from in all.
+const MAX_NUMBERS: u8 = 4;
 
 /// What a caller needs until the call is linked.
 #[derive(Debug)]
@@ -80,6 +85,10 @@ pub(super) struct Dialling {
     request: Timestamp,
     tokens_received: u8,
     challenges: u8,
+    /// Numbers it has been dialled from.
+    numbers: u8,
+    /// When it wants another one; `None`: not while this is so.
+    renumber_at: Option<Instant>,
 }
 
 impl Call {
@@ -99,9 +108,47 @@ impl Call {
             request: Timestamp::ZERO,
             tokens_received: 0,
             challenges: 0,
+            numbers: 1,
+            renumber_at: None,
         }));
         call.send_new(now);
         call
+    }
+
+    /// Whether NEW with its token was answered by nothing, and is to be repeated by [`Call::redial`].
+    #[must_use]
+    pub fn wants_number(&self, now: Instant) -> bool {
+        self.renumber_at().is_some_and(|at| at <= now)
+    }
+
+    /// Begins again from another call number, which is as random as the first, with a request for a new token.
+    /// What still comes to the old number is of a leg that the peer gives up by itself.
+    pub fn redial(&mut self, local: CallNumber, now: Instant) {
+        let Some(dialling) = &mut self.dialling else {
+            return;
+        };
+        dialling.numbers = dialling.numbers.saturating_add(1);
+        dialling.renumber_at = None;
+        dialling.tokens_received = 0;
+        if dialling.numbers > MAX_NUMBERS {
+            self.end(Ending::Unanswered {
+                frame: Kind::iax(Command::New),
+                heard: false,
+            });
+            return;
+        }
+        dialling.token = None;
+        self.counts.retransmissions += self.dialogue.retransmissions() + 1;
+        self.dialogue = Reliable::new(local, self.manners.retry, now);
+        self.send_new(now);
+    }
+
+    /// When another call number is wanted.
+    pub(super) fn renumber_at(&self) -> Option<Instant> {
+        let dialling = self.dialling.as_ref()?;
+        dialling
+            .renumber_at
+            .filter(|_| self.stage == Stage::Waiting && self.dialogue.remote().is_none())
     }
 
     fn send_new(&mut self, now: Instant) {
@@ -109,6 +156,10 @@ impl Call {
             return;
         };
         let patience = match &dialling.token {
+            Some(_) if dialling.config.renumbers => {
+                dialling.renumber_at = Some(now + TOKEN_PATIENCE);
+                SETUP_LIMIT
+            }
             Some(_) => TOKEN_PATIENCE,
             None => Duration::ZERO,
         };

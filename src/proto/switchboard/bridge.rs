@@ -88,6 +88,7 @@ impl Switchboard {
                 EncryptionRule::Off | EncryptionRule::Optional => EncryptionOffer::None,
             },
             offer_token: true,
+            renumbers: false,
             manners: self.config.manners,
             seed: self.rng.random(),
         };

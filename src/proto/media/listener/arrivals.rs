@@ -65,6 +65,8 @@ struct Gap {
     until: u32,
     missing: u64,
     lasts: i64,
+    /// The blocks of ours that it seems to have swallowed.
+    blocks: Option<(u64, u64)>,
 }
 
 /// The blocks of ours that a packet carries.
@@ -250,6 +252,7 @@ impl Arrivals {
                     until: timestamp,
                     missing,
                     lasts: newest.lasts,
+                    blocks: newest.next_block.zip(content.map(|content| content.first)),
                 });
             }
             Some(Hole::Pause) => self.counts.pauses += 1,
@@ -272,7 +275,9 @@ impl Arrivals {
     fn compare(&mut self, skipped: i64, between: i64, content: Option<Content>) {
         let Ok(blocks) = u64::try_from(between) else {
             // A block out of order that the timestamps do not tell of was overtaken on the way out.
-            if content.is_some_and(|content| content.fresh) {
+            if let Some(content) = content.filter(|content| content.fresh)
+                && !self.refill(content.first)
+            {
                 self.lost_outbound = self.lost_outbound.saturating_sub(1);
             }
             // The echo's clock moved on, and its newest block did not.
@@ -292,6 +297,24 @@ impl Arrivals {
         };
         let left_out = content.map_or(0, |content| content.left_out);
         self.lost_outbound += blocks.saturating_sub(left_out.max(explained));
+    }
+
+    /// Takes a block out of the hole that seemed to have swallowed it; whether there is one. A far end that
+    /// stalls sets its clock anew, and where it also shakes up what it queued, the first block after the hole
+    /// is one of the last.
+    fn refill(&mut self, block: u64) -> bool {
+        let swallowed = |gap: &&mut Gap| {
+            gap.missing > 0
+                && gap
+                    .blocks
+                    .is_some_and(|(from, until)| (from..until).contains(&block))
+        };
+        let Some(gap) = self.gaps.iter_mut().find(swallowed) else {
+            return false;
+        };
+        gap.missing -= 1;
+        self.counts.clock_jumps += u64::from(gap.missing == 0);
+        true
     }
 
     fn advance(&mut self, timestamp: u32, lasts: i64, content: Option<Content>, at: f64) {

@@ -200,6 +200,34 @@ fn an_echo_that_sets_its_clock_after_an_outage_lost_nothing_on_the_way_back() {
 }
 
 #[test]
+fn an_echo_that_stalls_and_shakes_up_its_queue_lost_nothing() {
+    // Twelve blocks wait for 220 ms at a far end that then sets its clock by the time, and sends one of the
+    // last first.
+    let mut call = Call::new();
+    let order = (0..100).chain([111]).chain(100..111).chain(112..200);
+    for (turn, number) in order.enumerate() {
+        let turn = turn as u64;
+        if turn <= 100 {
+            call.send(turn);
+        }
+        for waiting in if turn == 100 { 101..112 } else { 0..0 } {
+            call.send(waiting);
+        }
+        if turn > 111 {
+            call.send(turn);
+        }
+        let stamp = 20 * turn + if turn < 100 { 0 } else { 220 };
+        let at = millis(20 * turn.max(111) + 50);
+        call.hear(&sent_in(Law::Mu, number), Law::Mu, stamp, at);
+    }
+    let AudioEvidence {
+        inbound, returned, ..
+    } = call.listener.evidence();
+    assert_eq!((inbound.lost, inbound.gaps, inbound.clock_jumps), (0, 0, 1));
+    assert_eq!((returned.missing, returned.lost_outbound), (0, 0));
+}
+
+#[test]
 fn order_and_repetition_are_counted_once() {
     let mut call = Call::new();
     for number in 0..100 {
