@@ -72,6 +72,7 @@ pub(crate) fn sweep(timers: Timers) -> Option<LifetimeEvidence> {
         first_socket: 1,
         shapes: Shape::ALL.to_vec(),
         longest: Duration::from_secs(300),
+        idles: Vec::new(),
         budget: 512,
         isolation: None,
         lossy: false,

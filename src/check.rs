@@ -5,6 +5,7 @@
 //! what would close it.
 
 pub mod audio;
+pub mod busy;
 pub mod callback;
 pub mod calls;
 pub mod depth;
@@ -12,10 +13,12 @@ pub mod devices;
 pub mod drift;
 pub mod filtering;
 pub mod finding;
+pub mod full_table;
 pub mod hops;
 pub mod inbound;
 pub mod lifetime;
 pub mod nat_kind;
+pub mod neighbours;
 pub mod node;
 pub mod open_question;
 pub mod payload;
@@ -104,6 +107,8 @@ pub struct Judgement {
     pub nat: Option<nat_kind::NatKind>,
     /// Which ports and addresses it gives, where many were seen.
     pub depth: Option<depth::Depth>,
+    /// Who keeps a port that two hosts send from, where a second address was there to see it.
+    pub neighbours: Option<neighbours::Neighbours>,
     /// Whom it lets in, where that was looked at.
     pub filtering: Option<nat_kind::Behaviour>,
     /// The boxes on the way that keep state, the nearest first.
@@ -138,9 +143,11 @@ pub fn judge(evidence: &Evidence, context: &Context) -> Judgement {
 
     let mut findings: Vec<Finding> = [
         peer::finding(evidence, context),
+        full_table::finding(evidence, context),
         tainted,
         registration,
         lifetime::finding(evidence, context),
+        busy::finding(evidence),
         callback::finding(evidence, context),
         hops::finding(evidence),
         payload::finding(evidence),
@@ -172,6 +179,7 @@ pub fn judge(evidence: &Evidence, context: &Context) -> Judgement {
         findings,
         nat,
         depth: depth::depth(evidence),
+        neighbours: neighbours::neighbours(evidence),
         filtering: filtering::filtering(evidence),
         boxes: hops::boxes(evidence),
         cycle,
@@ -205,6 +213,7 @@ impl Judgement {
             findings: vec![],
             nat: None,
             depth: None,
+            neighbours: None,
             filtering: None,
             boxes: vec![],
             cycle: None,

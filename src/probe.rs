@@ -2,6 +2,7 @@
 
 mod asker;
 pub mod behaviour;
+pub mod busy;
 pub mod callback;
 pub mod calls;
 pub mod depth;
@@ -14,10 +15,12 @@ pub mod inbound;
 pub mod lifetime;
 pub mod mapping;
 pub mod message;
+pub mod neighbours;
 pub mod payload;
 pub mod provider;
 pub mod reach;
 pub mod reflector;
+pub mod refresh;
 mod rounds;
 pub mod router;
 pub mod survey;

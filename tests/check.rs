@@ -19,6 +19,8 @@ mod hops;
 mod inbound;
 #[path = "check/nat.rs"]
 mod nat;
+#[path = "check/neighbours.rs"]
+mod neighbours;
 #[path = "check/node.rs"]
 mod node;
 #[path = "check/others.rs"]
@@ -29,6 +31,8 @@ mod payload;
 mod pbx;
 #[path = "check/port_mapping.rs"]
 mod port_mapping;
+#[path = "check/refresh.rs"]
+mod refresh;
 #[path = "check/rows.rs"]
 mod rows;
 #[path = "check/servers.rs"]

@@ -219,7 +219,8 @@ findings! {
     /// The router's table is full.
     ConntrackTableFull = "conntrack-table-full",
         "Warning from 90 % on; critical where the table of connections is full, so that the router \
-         drops new flows.",
+         drops new flows. Seen from the LAN, a warning: no new flow passes and one that the router knows \
+         goes on, for which there may be other reasons, which the finding names.",
         "Raise net.netfilter.nf_conntrack_max, and look which host makes so many flows.";
     /// Several boxes in a row keep state.
     DoubleNat = "double-nat",
@@ -234,21 +235,18 @@ findings! {
          its answers was replaced: an application layer gateway is at work (RFC 4787 REQ-10). The \
          finding shows the octets.",
         "Switch application layer gateways off on the router (SIP ALG, helper, fixup); IAX2 needs none.";
+    /// A mapping ends however busy it is.
+    AbsoluteLifetime = "absolute-lifetime",
+        "Warning. The NAT ends a mapping at a certain age although packets pass all the time, so that no \
+         keepalive keeps it. The next packet of the PBX opens another, mostly with another public port.",
+        "Let packets follow each other within seconds (qualify), so that the gap is short; where the \
+         port changes, register more often than the age, or go round the NAT with a tunnel.";
     /// Strangers do not get in.
     PortForwardMissing = "port-forward-missing",
         "Critical, and only with --inbound PORT, which says that hosts call which the PBX does not \
          register with. POKEs from the reflector's other address to that port of the public address \
          were not answered.",
         "Forward the UDP port to the PBX on every NAT in a row, and let it in on the PBX's own firewall.";
-    /// A node is seen at another port than the one it announces.
-    AnnouncedPortChanged = "announced-port-changed",
-        "Only with --profile allstarlink. The NAT gives packets of this host another public port than \
-         they have here, and a node is known to the others by the port that it announces: who looks the \
-         caller up by address and port refuses the call, and call tokens fail. Critical where the node's \
-         own port was seen to change, else a warning.",
-        "Let the NAT keep the node's port: a port forward with the same port outside and inside, static \
-         port or no random for the node. For a second node behind one address give it another bindport \
-         and forward that one, not 4569 to another port.";
     /// MASQUERADE where SNAT could name the address.
     MasqueradeOnStaticWan = "masquerade-on-static-wan",
         "Warning. A rule of the router masquerades what leaves by a line whose address is static, and \
@@ -264,6 +262,15 @@ findings! {
          that translates nothing, and it goes on so for as long as the PBX retries.",
         "Add the leak guard beside the rules: iax2-natcheck snat shows it, with the unit that loads \
          it before them.";
+    /// A node is seen at another port than the one it announces.
+    AnnouncedPortChanged = "announced-port-changed",
+        "Only with --profile allstarlink. The NAT gives packets of this host another public port than \
+         they have here, and a node is known to the others by the port that it announces: who looks the \
+         caller up by address and port refuses the call, and call tokens fail. Critical where the node's \
+         own port was seen to change, else a warning.",
+        "Let the NAT keep the node's port: a port forward with the same port outside and inside, static \
+         port or no random for the node. For a second node behind one address give it another bindport \
+         and forward that one, not 4569 to another port.";
     /// The main question stays open.
     NotMeasured = "not-measured",
         "Unknown. The main question of the command stays open; the finding names the fact that is \

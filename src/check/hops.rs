@@ -1,6 +1,7 @@
 //! Which boxes on the way keep state, and which of them forgets first?
 
 use std::{
+    collections::BTreeSet,
     net::{IpAddr, Ipv4Addr},
     time::Duration,
 };
@@ -110,13 +111,45 @@ fn is_shared(ip: IpAddr) -> bool {
     matches!(ip, IpAddr::V4(v4) if u32::from(v4) & MASK == network)
 }
 
+/// What the router says of its own public address and what others see of ours, where the two differ: another NAT
+/// stands behind it. `None` too where the router's protocols do not agree.
+fn behind_the_router(evidence: &Evidence) -> Option<(IpAddr, IpAddr)> {
+    let told = evidence.port_mapping.as_ref()?.external()?;
+    let registrar = evidence.registration.iter().flat_map(|it| &it.apparent);
+    let others = evidence.mapping.iter().flat_map(|it| &it.observations);
+    let seen: BTreeSet<IpAddr> = registrar
+        .map(|(_, mapped)| mapped.get().ip())
+        .chain(others.map(|seen| seen.mapped.get().ip()))
+        .filter(|ip| ip.is_ipv4() == told.is_ipv4())
+        .collect();
+    let first = seen.first().copied()?;
+    // A router with several addresses tells one of them.
+    let differs = !told.is_unspecified() && !seen.contains(&told) && seen.len() == 1;
+    differs.then_some((told, first))
+}
+
+/// The same as a fact.
+fn told_and_seen(evidence: &Evidence) -> Option<String> {
+    let (told, seen) = behind_the_router(evidence)?;
+    let kind = if is_shared(told) {
+        ", an address of carriers' inner networks (RFC 6598),"
+    } else if is_private(told) {
+        ", a private address,"
+    } else {
+        ""
+    };
+    Some(format!(
+        "the router says that its public address is {told}{kind} and outside we are seen at {seen}"
+    ))
+}
+
 /// `double-nat`: two or more boxes in a row, and addresses are translated.
 #[must_use]
 pub fn finding(evidence: &Evidence) -> Option<Finding> {
     let boxes = boxes(evidence);
     let translated = nat_kind::nat_kind(evidence).and_then(|nat| nat.translated);
     if boxes.len() < 2 || translated == Some(false) {
-        return None;
+        return behind(evidence);
     }
     let names: Vec<String> = boxes.iter().map(name).collect();
     let mut do_this = vec![];
@@ -146,8 +179,32 @@ pub fn finding(evidence: &Evidence) -> Option<Finding> {
         id: FindingId::DoubleNat,
         severity: Severity::Warning,
         title: format!("{} NATs in a row: {}", boxes.len(), names.join(", then ")),
-        because: boxes.iter().map(|found| found.because.clone()).collect(),
+        because: boxes
+            .iter()
+            .map(|found| found.because.clone())
+            .chain(told_and_seen(evidence))
+            .collect(),
         do_this,
+    })
+}
+
+/// The same where the router's own word alone shows the second NAT.
+fn behind(evidence: &Evidence) -> Option<Finding> {
+    let fact = told_and_seen(evidence)?;
+    let gateway = evidence.port_mapping.as_ref()?.gateway;
+    let router = gateway.map_or_else(|| "the router".into(), |gateway| gateway.to_string());
+    Some(Finding {
+        id: FindingId::DoubleNat,
+        severity: Severity::Warning,
+        title: format!("Two NATs in a row: {router}, then one behind it"),
+        because: vec![fact],
+        do_this: vec![
+            "read the timer of each: iax2-natcheck nat hops PROVIDER --reflector HOST".into(),
+            "make the inner router a bridge (or an access point), so that one NAT is left; or ask the \
+             carrier for a public address"
+                .into(),
+            "a mapping or a forward on the router alone does not let anybody in".into(),
+        ],
     })
 }
 
@@ -221,7 +278,7 @@ mod tests {
     use super::*;
     use crate::{
         check::sample::{edge, healthy, local, outlived},
-        probe::evidence::HopTimer,
+        probe::evidence::{HopTimer, Mapper, PortMappingEvidence},
     };
 
     fn timer_of(hop: u8, edge: ShapeLifetime, is_own: bool) -> HopTimer {
@@ -311,6 +368,41 @@ mod tests {
             assert_eq!(hops_of(&evidence), expected, "{name}");
             assert_eq!(finding(&evidence).is_some(), expected.len() > 1, "{name}");
             assert_eq!(open(&evidence).is_some(), expected.is_empty(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_router_that_names_another_address_stands_before_a_nat() {
+        let mapper = |told: &str| Mapper {
+            answered: true,
+            external: told.parse().ok(),
+            ..Mapper::default()
+        };
+        for (upnp, pcp, expected) in [
+            ("198.51.100.7", "198.51.100.7", None),
+            ("100.64.0.2", "100.64.0.2", Some("RFC 6598")),
+            ("10.1.2.3", "10.1.2.3", Some("a private address")),
+            ("192.0.2.9", "192.0.2.9", Some("is 192.0.2.9 and")),
+            ("0.0.0.0", "0.0.0.0", None),
+            // They contradict each other.
+            ("100.64.0.2", "198.51.100.7", None),
+        ] {
+            let evidence = Evidence {
+                port_mapping: Some(PortMappingEvidence {
+                    gateway: "192.168.1.1".parse().ok(),
+                    upnp: mapper(upnp),
+                    pcp: mapper(pcp),
+                    ..PortMappingEvidence::default()
+                }),
+                ..healthy()
+            };
+            let found = finding(&evidence);
+            let because = found.as_ref().map(|found| found.because[0].as_str());
+            assert_eq!(because.is_some(), expected.is_some(), "{upnp} {pcp}");
+            if let (Some(because), Some(expected)) = (because, expected) {
+                assert!(because.contains(expected), "{because}");
+                assert!(because.ends_with("198.51.100.7"), "{because}");
+            }
         }
     }
 

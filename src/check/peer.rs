@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    check::{Context, Finding, FindingId, Severity},
+    check::{Context, Finding, FindingId, Severity, full_table},
     probe::evidence::{Evidence, RegistrationState},
     proto::contract::Unreachable,
     types::PeerAddr,
@@ -17,6 +17,10 @@ use crate::{
 pub fn finding(evidence: &Evidence, context: &Context) -> Option<Finding> {
     let reach = evidence.reach.as_ref()?;
     if reach.sent == 0 || reach.received > 0 || answered_otherwise(evidence, context.provider) {
+        return None;
+    }
+    // A flow that goes on shows that it answers.
+    if full_table::finding(evidence, context).is_some() {
         return None;
     }
     let provider = context.provider;
@@ -48,6 +52,19 @@ pub fn finding(evidence: &Evidence, context: &Context) -> Option<Finding> {
     } else {
         silence(sent, provider, others(evidence, provider))
     };
+    let (mut because, mut do_this) = (because, do_this);
+    if let Some((other, seen)) = &evidence.other_family
+        && let Some(reach) = seen.reach.as_ref().filter(|reach| reach.received > 0)
+    {
+        because.push(format!(
+            "{other}, of the same name, answered {} of {} POKEs",
+            reach.received, reach.sent
+        ));
+        do_this.insert(
+            0,
+            format!("use the address that answers, in the check and in iax.conf: {other}"),
+        );
+    }
     Some(Finding {
         id: FindingId::ProviderUnreachable,
         severity: Severity::Critical,
@@ -146,6 +163,10 @@ fn explain(cause: Unreachable, provider: PeerAddr) -> (String, Vec<String>) {
     }
 }
 
+/// What silence towards everybody may be, too.
+const FULL: &str = "if calls go on all the same, the router's table of connections may be full: it drops new flows \
+                    alone (on it: iax2-natcheck taint)";
+
 /// Title, facts and remedies where nobody said anything.
 fn silence(
     sent: String,
@@ -180,6 +201,7 @@ fn silence(
                 1,
                 format!("let UDP to port {port} out on this host and on its router"),
             );
+            do_this.insert(2, FULL.into());
         }
         (0, _) => {
             because
@@ -187,6 +209,7 @@ fn silence(
             do_this.push(format!(
                 "let UDP to port {port} out on this host and on its router"
             ));
+            do_this.push(FULL.into());
             do_this.push("to tell which side it is, ask a second host: --reflector HOST".into());
         }
     }

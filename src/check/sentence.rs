@@ -135,14 +135,17 @@ pub(super) fn consequence(
             "Calls may fail in strange ways: a device on the way rewrites the content of packets."
                 .into()
         }
+        FindingId::AbsoluteLifetime => {
+            "Calls may get lost: the NAT ends a mapping at a certain age, however busy it is.".into()
+        }
         FindingId::PortForwardMissing => {
             "Hosts that this PBX does not register with cannot call it.".into()
         }
+        FindingId::MasqueradeOnStaticWan | FindingId::NoLeakGuard => RULES.into(),
         FindingId::AnnouncedPortChanged => {
             "Other nodes may refuse this one: the NAT shows it at another port than it announces."
                 .into()
         }
-        FindingId::MasqueradeOnStaticWan | FindingId::NoLeakGuard => RULES.into(),
         FindingId::ConntrackTableFull | FindingId::NotMeasured => format!("{}.", worst.title),
     }
 }

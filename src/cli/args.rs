@@ -374,7 +374,7 @@ mod tests {
             "check host --asterisk --secret-file secret",
             "check host --method drift",
             "check host --user alice --method guess",
-            "check host --user alice --sibling 192.168.1.11",
+            "check host --sibling pbx",
             "check host --asterisk --user alice --method qualify",
             "serve --bind example.net",
             "serve --profile yate",

@@ -116,7 +116,13 @@ pub(crate) fn run(check: &CheckArgs, common: &Common, progress: &Progress) -> Re
         });
         config.credentials = credentials;
         config.same_port = args.local_port.is_some();
-        let mut evidence = survey::run(config, args, common, progress).await?;
+        let other = survey::other_family(&target, provider, args.bind).await;
+        let (evidence, other_family) = tokio::join!(
+            survey::run(config, args, common, progress),
+            survey::glance(other, common, progress)
+        );
+        let mut evidence = evidence?;
+        evidence.other_family = other_family;
         evidence.asterisk = asterisk.map(into_evidence);
         let refresh = granted(&evidence);
         let subject = Subject {

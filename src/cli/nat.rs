@@ -82,8 +82,11 @@ fn only(question: Question, config: &mut SurveyConfig) {
     config.mapping = question == Question::Mapping;
     let wanted = |experiment: &Experiment| match experiment {
         Experiment::Filtering | Experiment::Inbound => question == Question::Filtering,
-        Experiment::Hops => question == Question::Hops,
-        Experiment::Payload | Experiment::Depth => question == Question::Mapping,
+        Experiment::Hops => matches!(question, Question::Hops | Question::Lifetime),
+        Experiment::Busy | Experiment::Refreshes => question == Question::Lifetime,
+        Experiment::Payload | Experiment::Depth | Experiment::Neighbours => {
+            question == Question::Mapping
+        }
     };
     config.beside.retain(wanted);
     if question == Question::Hops {

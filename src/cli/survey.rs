@@ -25,7 +25,7 @@ use iax2_natcheck::{
         evidence::Evidence,
         inbound::InboundPlan,
         lifetime::unaided::SIBLINGS,
-        survey::{Survey, SurveyConfig, SurveyEvent, SweepPlan, UnaidedPlan},
+        survey::{Experiment, Survey, SurveyConfig, SurveyEvent, SweepPlan, UnaidedPlan},
     },
     proto::auth::{Credentials, RsaKey},
     report::{
@@ -114,6 +114,37 @@ pub(crate) async fn address(
         Some(address) => Ok(address),
         None => bail!("{target} has no address of the family of --bind; choose another --bind"),
     }
+}
+
+/// The address of the other family that the name of the provider has too; `None` where it has none, or where this
+/// host is told which family to use.
+pub(crate) async fn other_family(
+    target: &Target,
+    provider: PeerAddr,
+    bind: Option<IpAddr>,
+) -> Option<PeerAddr> {
+    if bind.is_some() {
+        return None;
+    }
+    let found = resolve(target, Service::IAX2, &Dns::system()).await.ok()?;
+    let mut addresses = found.iter().map(|resolved| resolved.address);
+    addresses.find(|other| other.get().is_ipv4() != provider.get().is_ipv4())
+}
+
+/// A short look at that address, which registers nothing; `None` where this host cannot even send there.
+pub(crate) async fn glance(
+    other: Option<PeerAddr>,
+    common: &Common,
+    progress: &Progress,
+) -> Option<(PeerAddr, Box<Evidence>)> {
+    let other = other?;
+    let config = SurveyConfig {
+        sweep: None,
+        beside: [Experiment::Filtering].into(),
+        ..SurveyConfig::new(other, rand::random())
+    };
+    let evidence = Box::pin(run(config, Origin::default(), common, progress)).await;
+    evidence.ok().map(|evidence| (other, Box::new(evidence)))
 }
 
 /// The credentials that the options give; `None` without `--user`.
@@ -215,6 +246,8 @@ pub(crate) async fn config(args: &ProviderArgs, provider: PeerAddr) -> SurveyCon
         refresh: args.refresh.unwrap_or(Duration::from_secs(60)),
         assumed_refresh: args.refresh,
         hairpin: args.hairpin,
+        sibling: args.sibling.is_some(),
+        wait_for_refreshes: args.who_refreshes,
         sweep: Some(SweepPlan {
             longest: args.max_lifetime,
             budget: usize::try_from(args.sockets).unwrap_or(usize::MAX),

@@ -4,7 +4,10 @@
 use std::{net::IpAddr, time::Duration};
 
 use crate::{
-    probe::{behaviour::Shape, callback::CallbackEvidence, calls::evidence::CallsEvidence},
+    probe::{
+        behaviour::Shape, callback::CallbackEvidence, calls::evidence::CallsEvidence,
+        neighbours::NeighboursEvidence, refresh::RefreshEvidence,
+    },
     proto::contract::Unreachable,
     types::{LocalAddr, MappedAddr, PeerAddr},
 };
@@ -27,6 +30,8 @@ pub struct Evidence {
     pub mapping: Option<MappingEvidence>,
     /// Which ports and addresses many sockets get.
     pub depth: Option<DepthEvidence>,
+    /// What two hosts with one port get.
+    pub neighbours: Option<NeighboursEvidence>,
     /// Whom the NAT lets in.
     pub filtering: Option<FilteringEvidence>,
     /// Which boxes stand on the way.
@@ -37,6 +42,10 @@ pub struct Evidence {
     pub inbound: Option<InboundEvidence>,
     /// How long idle mappings live.
     pub lifetime: Option<LifetimeEvidence>,
+    /// What keeps them open.
+    pub refresh: Option<RefreshEvidence>,
+    /// The ages at which mappings that packets of ours passed on all the time were there, and were gone.
+    pub busy: Option<ShapeLifetime>,
     /// Whether hosts behind the NAT reach each other by their public addresses.
     pub hairpin: Option<HairpinEvidence>,
     /// The protocols by which a host asks its router to map a port.
@@ -45,6 +54,8 @@ pub struct Evidence {
     pub calls: Option<CallsEvidence>,
     /// A call to the registered socket, late in the interval of registrations.
     pub callback: Option<CallbackEvidence>,
+    /// The provider's address of the other family, where its name has one, and what a short look at that found.
+    pub other_family: Option<(PeerAddr, Box<Self>)>,
     /// The survey was stopped before its end (by the user, or by the time limit).
     pub interrupted: bool,
 }

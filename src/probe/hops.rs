@@ -28,7 +28,7 @@ use crate::{
         asker::{Asker, Said},
         done::Done,
         evidence::HopsEvidence,
-        message::AnswerFrom,
+        message::{Answer, AnswerFrom},
         rounds::Rounds,
     },
     proto::contract::{Input, Machine, SocketKey, Transmit, Unreachable, earlier},
@@ -327,6 +327,14 @@ impl Hops {
                 if let Ok(ttl) = u8::try_from(*index)
                     && offset == u32::from(ttl)
                 {
+                    self.reached = Some(self.reached.map_or(ttl, |reached| reached.min(ttl)));
+                }
+            }
+            // A refusal came from there too: a token is good for one public address, and some NATs have several.
+            (Said::Other(Answer::Refused { .. }), Phase::Tracing { .. })
+                if source == asker.peer =>
+            {
+                if let Ok(ttl @ 1..=FARTHEST) = u8::try_from(offset) {
                     self.reached = Some(self.reached.map_or(ttl, |reached| reached.min(ttl)));
                 }
             }

@@ -28,13 +28,16 @@ use std::{
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
 use self::{
-    candidate::Candidate,
+    candidate::{Candidate, Stage},
     control::Controls,
     edge::Sample,
     greeting::Proof,
     passes::{Passes, Plan},
 };
-pub use self::{isolation::Isolation, question::Answerer};
+pub use self::{
+    isolation::{Content, Isolation, Near},
+    question::Answerer,
+};
 use crate::{
     probe::{
         behaviour::Shape,
@@ -60,9 +63,11 @@ pub struct LifetimeConfig {
     pub shapes: Vec<Shape>,
     /// The longest idle time to try; no more than [`MAX_DELAY`] is.
     pub longest: Duration,
+    /// Exactly these idle times, in ascending order; none: as many up to the longest as the budget allows.
+    pub idles: Vec<Duration>,
     /// Mappings in flight, at most.
     pub budget: usize,
-    /// Keeps some of the boxes on the way open meanwhile; exchanges alone are measured then, with a reflector.
+    /// What passes meanwhile; exchanges alone are measured then, with a reflector.
     pub isolation: Option<Isolation>,
     /// Whether the path is known to lose packets: more copies of each answer are then asked for.
     pub lossy: bool,
@@ -112,6 +117,8 @@ pub struct Lifetime {
     /// The answerer is known to answer the mapping it is told to.
     is_proven: bool,
     refused: Refusals,
+    /// The token was taken: where one is refused all the same, that is for its address.
+    is_accepted: bool,
     phase: Phase,
     passes: Passes,
     plan: Plan,
@@ -129,6 +136,7 @@ pub struct Lifetime {
     renew: Option<Instant>,
     /// What came of the second answers, by their idle times.
     seconds: Vec<(Duration, Sample)>,
+    survived_errors: u32,
     last_packet: Instant,
     outbox: VecDeque<Transmit>,
     events: VecDeque<LifetimeEvent>,
@@ -167,7 +175,11 @@ impl Lifetime {
         if config.answerer.keeps_no_delay() {
             config.shapes.retain(|shape| *shape != Shape::OneWay);
         }
-        let (passes, plan) = Passes::begin(&config.shapes, config.longest, config.budget);
+        let (passes, plan) = if config.idles.is_empty() {
+            Passes::begin(&config.shapes, config.longest, config.budget)
+        } else {
+            Passes::exactly(&config.shapes, &config.idles)
+        };
         let mut lifetime = Self {
             session: rng.random(),
             born: now,
@@ -176,6 +188,7 @@ impl Lifetime {
             greetings: VecDeque::new(),
             is_proven: !config.answerer.keeps_no_delay(),
             refused: Refusals::default(),
+            is_accepted: false,
             phase: Phase::Greeting {
                 due: now,
                 transmissions: 0,
@@ -194,6 +207,7 @@ impl Lifetime {
             status: None,
             renew: None,
             seconds: Vec::new(),
+            survived_errors: 0,
             last_packet: now,
             outbox: VecDeque::new(),
             events: VecDeque::new(),
@@ -312,6 +326,12 @@ impl Lifetime {
         }
     }
 
+    /// Mappings that lived on although an ICMP error came in on them.
+    #[must_use]
+    pub const fn survived_errors(&self) -> u32 {
+        self.survived_errors
+    }
+
     fn copies(&self) -> u8 {
         if self.config.lossy || self.controls.show_loss() {
             COPIES_LOSSY
@@ -386,7 +406,13 @@ impl Machine for Lifetime {
                     self.conclude(place, Sample::Unknown, now);
                 }
             }
-            Input::Datagram { .. } | Input::Unreachable { .. } | Input::Opened { .. } => {}
+            Input::Unreachable { socket, .. } => {
+                for candidate in &mut self.candidates {
+                    candidate.met_error |=
+                        candidate.socket == socket && candidate.stage == Stage::Idle;
+                }
+            }
+            Input::Datagram { .. } | Input::Opened { .. } => {}
         }
     }
 

@@ -17,6 +17,7 @@ mod sweep;
 
 use std::{
     collections::VecDeque,
+    ops::Range,
     time::{Duration, Instant},
 };
 
@@ -30,8 +31,10 @@ use crate::{
         calls::Calls,
         evidence::RegistrationState,
         hairpin::{Hairpin, HairpinConfig},
+        lifetime::Lifetime,
         mapping::{Mapping, MappingConfig},
         reach::{Reach, ReachConfig},
+        refresh::Refresh,
     },
     proto::{
         contract::{Input, Machine as _, SocketKey, Transmit},
@@ -57,6 +60,8 @@ pub struct Survey {
     hairpin_waits: bool,
     beside: Beside,
     lifetime: Option<Sweep>,
+    busy: Option<Lifetime>,
+    refresh: Option<Refresh>,
     calls: Option<Calls>,
     callback: Option<Callback>,
     /// What the socket of the calls is bound to, once it is open.
@@ -94,6 +99,9 @@ pub const CALLS_SOCKET: SocketKey = SocketKey(5);
 const CALLBACK_SOCKET: SocketKey = SocketKey(6);
 const HAIRPIN_SOCKETS: [SocketKey; 2] = [SocketKey(7), SocketKey(8)];
 const FIRST_LIFETIME_SOCKET: u32 = beside::END;
+/// The keys of busy mappings, and of what keeps mappings open, out of everybody's way.
+const BUSY_SOCKETS: Range<u32> = 1 << 22..1 << 23;
+const REFRESH_SOCKETS: Range<u32> = 1 << 23..1 << 24;
 /// How often the mapping is looked at again: more often than any NAT known forgets one.
 const MAPPING_AGAIN: Duration = Duration::from_secs(4);
 
@@ -122,6 +130,8 @@ impl Survey {
             hairpin_waits: false,
             beside: Beside::default(),
             lifetime: None,
+            busy: None,
+            refresh: None,
             calls: None,
             callback: None,
             calls_local: None,
@@ -162,6 +172,7 @@ impl Survey {
                 self.outbox.push_back(transmit);
             }
         }
+        self.stop_refresh(now);
         if let Some(calls) = &mut self.calls {
             calls.stop(now);
         }
@@ -333,7 +344,7 @@ impl Survey {
             }
             while hairpin.poll_event().is_some() {}
         }
-        self.drain_sweep();
+        self.drain_sweep(now);
         self.advance(now);
     }
 
@@ -411,7 +422,7 @@ impl Survey {
             self.begin_calls(now);
         }
         self.drain_calls();
-        let swept = self.lifetime.as_ref().is_none_or(Sweep::is_finished);
+        let swept = self.is_swept();
         if self.stage == Stage::Sweep && swept {
             self.restore_binding(now);
         }
@@ -422,6 +433,7 @@ impl Survey {
                 && self.beside.is_finished()
                 && self.calls_are_over());
         if self.stage == Stage::Sweep && swept && done && self.registration_is_over() {
+            self.stop_refresh(now);
             self.finish();
         }
     }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    check::{self, Judgement},
+    check::{self, Judgement, nat_kind::Behaviour},
     probe::{
         behaviour::Shape,
         evidence::{
@@ -17,12 +17,14 @@ use crate::{
             MappingEvidence, PortMappingEvidence, ReachEvidence, RegistrationEvidence,
             RegistrationState, Removal, ShapeLifetime,
         },
+        refresh::{RefreshEvidence, Trigger},
     },
     report::model::{
         Asterisk, Controls, Device, Edge, Filtering, Finding, Gone, Hairpin, Hops, Host, Inbound,
-        Lifetime, Mapper, Mapping, Measurements, NatHop, Number, Observation, Payload, PortMapping,
-        Provider, Reachability, Reachable, Registration, Report, SCHEMA_VERSION, Severity, Spread,
-        Taint, Time, Tool, Unknown, Verdict,
+        Lifetime, LowTtl, Mapper, Mapping, Measurements, NatHop, Neighbours, Number, Observation,
+        OtherFamily, Payload, PortMapping, Provider, Reachability, Reachable, RefreshedBy,
+        Registration, Report, SCHEMA_VERSION, Severity, Spread, Taint, Time, Tool, Unknown,
+        Verdict,
     },
     types::{MappedAddr, PeerAddr},
 };
@@ -138,6 +140,7 @@ fn measurements(evidence: &Evidence, judgement: &Judgement, headers: u32) -> Mea
             .reflector
             .as_ref()
             .map(|reach| reachability(reach, reach.call_token_required)),
+        other_family: evidence.other_family.as_ref().map(other_family),
         registration: evidence
             .registration
             .as_ref()
@@ -150,7 +153,7 @@ fn measurements(evidence: &Evidence, judgement: &Judgement, headers: u32) -> Mea
         lifetime: evidence
             .lifetime
             .as_ref()
-            .map(|seen| lifetime(seen, judgement)),
+            .map(|seen| lifetime(seen, evidence, judgement)),
         calls: evidence
             .calls
             .as_ref()
@@ -266,6 +269,17 @@ fn mapping(seen: &MappingEvidence, judgement: &Judgement) -> Mapping {
             .map(|one| if one { "paired" } else { "arbitrary" }.into()),
         stable_under_load: depth.and_then(|depth| depth.stays),
         unopened: depth.map(|depth| depth.unopened),
+        neighbours: judgement.neighbours.map(|seen| {
+            let (first_keeps_port, second_keeps_port) = seen.keep();
+            Neighbours {
+                port: seen.port,
+                first: seen.first.get(),
+                first_keeps_port,
+                first_stays: seen.first_stays,
+                second: seen.second.get(),
+                second_keeps_port,
+            }
+        }),
         observations: seen
             .observations
             .iter()
@@ -295,7 +309,7 @@ fn filtering(seen: &FilteringEvidence, judgement: &Judgement) -> Filtering {
     }
 }
 
-fn lifetime(seen: &LifetimeEvidence, judgement: &Judgement) -> Lifetime {
+fn lifetime(seen: &LifetimeEvidence, evidence: &Evidence, judgement: &Judgement) -> Lifetime {
     let edge = |wanted| {
         seen.shapes
             .iter()
@@ -309,6 +323,12 @@ fn lifetime(seen: &LifetimeEvidence, judgement: &Judgement) -> Lifetime {
         exchange: edge(Shape::Exchange),
         stream: edge(Shape::Stream),
         inbound_refreshes: seen.inbound_refreshes,
+        refreshed_by: evidence.refresh.as_ref().map(refreshed_by),
+        busy: evidence
+            .busy
+            .as_ref()
+            .map(self::edge)
+            .filter(|edge| edge.alive_s.is_some()),
         elapsed_s: Some(Number::seconds(seen.elapsed)),
         longest_s: Some(Number::seconds(seen.longest)),
         mappings: Some(seen.mappings),
@@ -317,6 +337,38 @@ fn lifetime(seen: &LifetimeEvidence, judgement: &Judgement) -> Lifetime {
             received: seen.controls.1,
         }),
         alike: judgement.alike.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn other_family((address, seen): &(PeerAddr, Box<Evidence>)) -> OtherFamily {
+    let nat = check::nat_kind::nat_kind(seen);
+    let filtering = check::filtering::filtering(seen);
+    let known = |behaviour: Behaviour| {
+        (behaviour != Behaviour::Unknown).then(|| behaviour.as_str().to_owned())
+    };
+    OtherFamily {
+        address: address.get(),
+        sent: seen.reach.as_ref().map_or(0, |reach| reach.sent),
+        received: seen.reach.as_ref().map_or(0, |reach| reach.received),
+        nat: nat.and_then(|nat| nat.translated),
+        behaviour: nat.and_then(|nat| known(nat.behaviour)),
+        filtering: filtering.and_then(known),
+    }
+}
+
+fn refreshed_by(seen: &RefreshEvidence) -> RefreshedBy {
+    let dying = seen.votes.iter().filter_map(|(trigger, _)| match trigger {
+        Trigger::Dying(ttl) => Some(LowTtl {
+            ttl: *ttl,
+            refreshes: seen.refreshes(*trigger),
+        }),
+        Trigger::Nothing | Trigger::Outbound | Trigger::Inval => None,
+    });
+    RefreshedBy {
+        outbound: seen.refreshes(Trigger::Outbound),
+        inval: seen.refreshes(Trigger::Inval),
+        low_ttl: dying.collect(),
+        ended_by_icmp_error: (seen.survived_errors > 0).then_some(false),
     }
 }
 

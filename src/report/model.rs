@@ -4,7 +4,10 @@
 //! null. Keys this version does not know survive reading and writing again.
 
 pub mod calls;
+mod neighbours;
 mod number;
+mod other_family;
+mod refresh;
 mod snat;
 mod taint;
 mod time;
@@ -18,7 +21,10 @@ use std::{
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+pub use neighbours::Neighbours;
 pub use number::Number;
+pub use other_family::OtherFamily;
+pub use refresh::{LowTtl, RefreshedBy};
 pub use snat::{Refused, Router, RuleChange};
 pub use taint::{Flow, Leak, Table, Taint, TaintedEntry, Timers};
 pub use time::Time;
@@ -154,6 +160,9 @@ pub struct Measurements {
     /// The same to the reflector.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reflector: Option<Reachability>,
+    /// The provider's address of the other family.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other_family: Option<OtherFamily>,
     /// The live registration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub registration: Option<Registration>,
@@ -298,6 +307,9 @@ pub struct Mapping {
     /// Sockets whose mapping never opened although others did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unopened: Option<u32>,
+    /// Two hosts that send from one port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub neighbours: Option<Neighbours>,
     /// What was seen.
     #[serde(default)]
     pub observations: Vec<Observation>,
@@ -420,6 +432,12 @@ pub struct Lifetime {
     pub stream: Option<Edge>,
     /// Inbound packets alone keep a mapping open.
     pub inbound_refreshes: Option<bool>,
+    /// What else does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refreshed_by: Option<RefreshedBy>,
+    /// The age at which a mapping ends although packets of ours pass all the time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub busy: Option<Edge>,
     /// From the first packet to the last.
     pub elapsed_s: Option<Number>,
     /// The longest idle time tried.

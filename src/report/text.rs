@@ -3,6 +3,7 @@
 pub(super) mod boxes;
 mod calls;
 pub(super) mod measured;
+mod refresh;
 mod taint;
 pub(super) mod wrap;
 

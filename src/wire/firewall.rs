@@ -62,6 +62,13 @@ impl Ruleset {
         self.chains.iter().find(|chain| chain.place == *place)
     }
 
+    /// The number of the next rule at a place.
+    fn next_number(&self, place: &Place) -> usize {
+        // From the end: the rules of a chain mostly stand together, and there may be thousands.
+        let last = self.rules.iter().rev().find(|rule| rule.place == *place);
+        1 + last.map_or(0, |rule| rule.number)
+    }
+
     /// Drops the tables that translate anything.
     pub fn keep_filters(&mut self) {
         let translating: Vec<Place> = self

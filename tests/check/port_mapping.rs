@@ -11,7 +11,7 @@ use crate::support::{
     miniupnpd::{EXTERNAL, Miniupnpd},
     process,
     site::{PROVIDER, Site},
-    tool::{self, Ended},
+    tool::{self, Ended, findings},
 };
 
 const ROUTER: Router = Router::masquerade(30, 120);
@@ -129,4 +129,34 @@ fn a_router_without_any_says_so_soon() {
     });
     assert_eq!(seen, &expected);
     assert!(ended.took.as_secs_f64() < 10.0, "{:?}", ended.took);
+}
+
+/// What the router tells as its public address is none: a carrier's NAT stands behind it.
+#[test]
+#[ignore = "needs root, network namespaces, ip, nft and miniupnpd"]
+fn a_router_that_tells_another_address_than_is_seen_stands_before_a_nat() {
+    let site = Site::behind([ROUTER]);
+    let (router, server) = (&site.lab().routers()[0], site.lab().server());
+    let daemon = Miniupnpd::start(router, server, "enable_natpmp=yes\nenable_upnp=yes");
+    // The next host translates what it gets, as a carrier does.
+    let carrier = "table ip carrier { chain in { type nat hook input priority 100; \
+                   ip saddr 11.0.0.7 snat to 198.51.100.99; }; }\n";
+    server.nft(carrier).unwrap();
+    let _reflector = tool::serve(&format!("--bind {PROVIDER}"), &site.far());
+    let report = check(&site, "--port-mapping").report();
+    let seen = &report["measurements"]["port_mapping"];
+    assert_eq!(seen["external_address"], EXTERNAL, "{}", daemon.log());
+    let mapped = &report["measurements"]["mapping"]["observations"][0]["mapped"];
+    let mapped = mapped.as_str().unwrap();
+    assert!(mapped.starts_with("198.51.100.99:"), "{mapped}");
+    assert!(findings(&report).contains(&"double-nat"), "{report:#}");
+    let found = report["findings"].as_array().unwrap();
+    let found = found.iter().find(|found| found["id"] == "double-nat");
+    let fact = found.unwrap()["because"][0].as_str().unwrap();
+    assert!(
+        fact.contains("11.0.0.7") && fact.contains("198.51.100.99"),
+        "{fact}"
+    );
+    let title = found.unwrap()["title"].as_str().unwrap();
+    assert!(title.contains("192.168.1.1"), "{title}");
 }

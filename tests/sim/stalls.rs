@@ -174,6 +174,7 @@ fn run(case: &Case) -> LifetimeEvidence {
         first_socket: 100,
         shapes: Shape::ALL.to_vec(),
         longest: seconds(case.longest),
+        idles: Vec::new(),
         budget: 1024,
         isolation: None,
         lossy: false,

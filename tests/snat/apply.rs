@@ -92,11 +92,19 @@ fn what_nobody_confirms_is_taken_back() {
 #[test]
 #[ignore = "needs root, ip, iptables and nft"]
 fn a_killed_program_does_not_keep_its_change() {
-    for backend in rules::ALL {
+    let killed = rules::ALL.map(|backend| (backend, Signal::SIGKILL));
+    // What a line that is lost sends, and an administrator's `kill`.
+    let ended = [
+        (Backend::Nft, Signal::SIGHUP),
+        (Backend::Iptables, Signal::SIGTERM),
+    ];
+    for (backend, signal) in killed.into_iter().chain(ended) {
         let before = Before::new(backend);
-        let running = Running::start(&mut before.apply("4s"), &inside(&before.home.router));
+        let mut running = Running::start(&mut before.apply("4s"), &inside(&before.home.router));
         before.wait_until_changed();
-        running.signal(Signal::SIGKILL);
+        running.signal(signal);
+        let gone = process::poll(PATIENCE, || (!running.is_running()).then_some(()));
+        assert!(gone.is_some(), "{signal} does not end it");
         before.wait_until_as_before();
     }
 }

@@ -61,8 +61,9 @@ pub(crate) struct ProviderArgs {
     /// differ in the NATs they work with.
     #[arg(long, value_enum, requires = "user", conflicts_with = "asterisk", help_heading = HEADING)]
     pub(crate) method: Option<Method>,
-    /// A second address of this host in the same LAN, for --method sibling and auto
-    #[arg(long, value_name = "ADDRESS", requires = "method", help_heading = HEADING)]
+    /// A second address of this host in the same LAN: who keeps a port that two hosts send from? Also for
+    /// --method sibling and auto
+    #[arg(long, value_name = "ADDRESS", help_heading = HEADING)]
     pub(crate) sibling: Option<IpAddr>,
     /// Mappings in flight at once; each takes a local port and an open file
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=60_000),
@@ -75,6 +76,10 @@ pub(crate) struct ProviderArgs {
     /// Send packets to our own public address, too; there are firewalls that take that for an attack
     #[arg(long, help_heading = HEADING)]
     pub(crate) hairpin: bool,
+    /// Wait until it is known what keeps a mapping open, too; without it, that is told where it is known before
+    /// the longest timer is
+    #[arg(long, help_heading = HEADING)]
+    pub(crate) who_refreshes: bool,
     /// Ask the router for port mappings, too, by UPnP, NAT-PMP and PCP; what is made for the test is
     /// removed again
     #[arg(long, help_heading = HEADING)]

@@ -17,7 +17,7 @@ use crate::{
     probe::{
         behaviour::Shape,
         evidence::{HopTimer, HopsEvidence, ShapeLifetime},
-        lifetime::{Answerer, Isolation, Lifetime, LifetimeConfig, LifetimeEvent},
+        lifetime::{Answerer, Isolation, Lifetime, LifetimeConfig, LifetimeEvent, Near},
     },
     proto::contract::{Input, Machine, SocketKey, Transmit, earlier},
     types::PeerAddr,
@@ -105,12 +105,13 @@ impl Timers {
                 first_socket: first + 1,
                 shapes: vec![Shape::Exchange],
                 longest: plan.longest,
+                idles: Vec::new(),
                 budget: match role {
                     Role::Alone(_) => each,
                     Role::Held(_) => HELD,
                 },
                 isolation: Some(Isolation {
-                    near: (near > 0).then_some(near),
+                    near: (near > 0).then(|| Near::dying(near)),
                     far: (far <= boxes).then(|| back.saturating_sub(far)),
                     every,
                 }),

@@ -36,6 +36,8 @@ pub(super) struct Candidate {
     pub(super) late: bool,
     /// Its deadline was put off once, because this host had stalled.
     pub(super) reprieved: bool,
+    /// An ICMP error came in while it idled.
+    pub(super) met_error: bool,
 }
 
 /// How far a candidate is.
@@ -75,6 +77,7 @@ impl Candidate {
             copies: 0,
             late: false,
             reprieved: false,
+            met_error: false,
         }
     }
 

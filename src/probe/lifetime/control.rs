@@ -92,6 +92,7 @@ impl Lifetime {
     }
 
     pub(super) fn handle_control_answer(&mut self, index: u32, now: Instant) {
+        self.is_accepted = true;
         if let Some(took) = self.controls.handle_answer(index, self.round_trip, now) {
             self.round_trip = (self.round_trip * 7 + took) / 8;
         }

@@ -101,6 +101,7 @@ impl Lifetime {
             return;
         };
         candidate.sample = sample;
+        self.survived_errors += u32::from(candidate.met_error && sample == Sample::Alive);
         let (shape, idle) = (candidate.shape, candidate.idle);
         if sample == Sample::Alive && shape == Shape::Exchange && self.config.isolation.is_none() {
             candidate.stage = Stage::IdleAgain;

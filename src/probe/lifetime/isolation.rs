@@ -1,4 +1,7 @@
-//! One box of several in a row, timed by itself: the others are kept open while it idles, by packets that die
+//! What is sent on a mapping while it idles: to keep some of the boxes on the way open, or to see whether it is
+//! kept open by that.
+//!
+//! One box of several in a row is timed by itself: the others are kept open while it idles, by packets that die
 //! before they reach it.
 //!
 //! A packet of ours with a low time to live passes the boxes near to us and dies, one of the answerer does the
@@ -10,22 +13,74 @@ use std::time::{Duration, Instant};
 use super::{Lifetime, candidate::Stage, question::Later};
 use crate::{
     probe::{message::MAX_DELAYS, reflector::MAX_REPEATS},
-    proto::contract::Transmit,
+    proto::{contract::Transmit, stateless},
+    types::{CallNumber, Timestamp},
+    wire::iax2::{command::Command, frame::FullFrame},
 };
 
-/// How the boxes around one are kept open.
+/// What passes while a mapping idles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Isolation {
-    /// The time to live of our packets; `None`: none are sent.
-    pub near: Option<u8>,
+    /// Our packets; `None`: none are sent.
+    pub near: Option<Near>,
     /// The time to live of the answerer's packets; `None`: it is asked for none.
     pub far: Option<u8>,
     /// Time between packets, below a third of what any box is known to keep.
     pub every: Duration,
 }
 
-/// What asks for nothing and is answered by nobody, should it arrive all the same: an empty meta frame.
-const NOTHING: [u8; 4] = [0; 4];
+/// Packets of ours on a mapping that idles otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Near {
+    /// Their time to live; `None`: the host's own.
+    pub ttl: Option<u8>,
+    /// What they are.
+    pub content: Content,
+    /// They end so long before the idle time does.
+    pub pause: Duration,
+}
+
+/// What is in a packet that asks for nothing and is answered by nobody, should it arrive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// An empty meta frame: four zero octets.
+    Nothing,
+    /// INVAL, as from a PBX that is sent a frame of a call that it does not know.
+    Inval,
+}
+
+impl Near {
+    /// Packets that die on the way.
+    #[must_use]
+    pub const fn dying(ttl: u8) -> Self {
+        Self {
+            ttl: Some(ttl),
+            content: Content::Nothing,
+            pause: Duration::ZERO,
+        }
+    }
+}
+
+impl Content {
+    fn octets(self) -> Vec<u8> {
+        const NOTHING: [u8; 4] = [0; 4];
+        match self {
+            Self::Nothing => NOTHING.to_vec(),
+            Self::Inval => {
+                // To a frame of a call that nobody has.
+                let frame = FullFrame {
+                    destination: CallNumber::from_bits(2),
+                    ..FullFrame::poke_from(CallNumber::from_bits(3), Timestamp::ZERO)
+                };
+                let ping = FullFrame {
+                    subclass: Command::Ping.into(),
+                    ..frame
+                };
+                stateless::invalid(&ping).unwrap_or_else(|| NOTHING.to_vec())
+            }
+        }
+    }
+}
 
 impl Isolation {
     /// What the answerer sends while the mapping idles for this long.
@@ -66,7 +121,7 @@ impl Lifetime {
     /// Sends what keeps the boxes near to us open.
     pub(super) fn keep_near(&mut self, now: Instant) {
         let Some(Isolation {
-            near: Some(ttl),
+            near: Some(near),
             every,
             ..
         }) = self.config.isolation
@@ -80,12 +135,13 @@ impl Lifetime {
             let Some(candidate) = self.candidates.get(place) else {
                 continue;
             };
-            if candidate.stage == Stage::Idle {
+            let end = candidate.idle_since + candidate.first_idle();
+            if candidate.stage == Stage::Idle && now + near.pause <= end {
                 self.outbox.push_back(Transmit {
                     socket: candidate.socket,
                     peer: self.config.answerer.peer(),
-                    payload: NOTHING.to_vec(),
-                    ttl: Some(ttl),
+                    payload: near.content.octets(),
+                    ttl: near.ttl,
                 });
                 self.kept.insert((now + every, place));
             }

@@ -41,6 +41,21 @@ impl Passes {
         (passes, plan)
     }
 
+    /// One pass of exactly these idle times.
+    pub(super) fn exactly(shapes: &[Shape], idles: &[Duration]) -> (Self, Plan) {
+        let plan: Plan = shapes
+            .iter()
+            .map(|shape| (*shape, idles.to_vec()))
+            .collect();
+        let mut passes = Self {
+            budget: 0,
+            is_fine: true,
+            samples: BTreeMap::new(),
+        };
+        passes.open(&plan);
+        (passes, plan)
+    }
+
     /// The next pass, or `None` where no shape needs one.
     pub(super) fn next(&mut self) -> Option<Plan> {
         if self.is_fine {

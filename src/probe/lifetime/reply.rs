@@ -97,6 +97,7 @@ impl Lifetime {
         if candidate.index != index || candidate.socket != socket {
             return;
         }
+        self.is_accepted = true;
         match (which, candidate.stage) {
             (0, Stage::Opening) => {
                 candidate.mapped = Some(mapped);
@@ -124,7 +125,8 @@ impl Lifetime {
         }
     }
 
-    /// A request that is refused will not be answered later.
+    /// A request that is refused will not be answered later. A token is good for one public address alone: behind a
+    /// NAT with several, another socket may have the right one.
     fn handle_refused(&mut self, index: u32, reason: Refused, socket: SocketKey, now: Instant) {
         let Some(&place) = self.by_index.get(&index) else {
             return;
@@ -134,7 +136,12 @@ impl Lifetime {
                 && candidate.socket == socket
                 && candidate.sample == Sample::Open
         });
-        if concerns {
+        let is_fresh = self.candidates.get(place).is_some_and(|candidate| {
+            matches!(candidate.stage, Stage::Opening | Stage::Unconfirmed)
+        });
+        if concerns && is_fresh && reason == Refused::Token && self.is_accepted {
+            self.begin_again(place, now);
+        } else if concerns {
             match reason {
                 Refused::Quota => self.refused.quota += 1,
                 Refused::Token => self.refused.token += 1,

@@ -15,6 +15,8 @@ use crate::{
         filtering::{Filtering, FilteringConfig, FilteringServer},
         hops::{self, Hops, HopsConfig, timers::TimersPlan},
         inbound::{Inbound, InboundConfig},
+        lifetime::unaided::SIBLINGS,
+        neighbours::{Neighbours, NeighboursConfig},
         payload::{Payload, PayloadConfig},
     },
     proto::contract::{Input, Machine, SocketKey, Transmit, earlier},
@@ -37,7 +39,9 @@ const DEPTH: u32 = INBOUND + 2;
 /// Hops have many, and as many more as their timers need, which are out of everybody's way.
 const HOPS: u32 = DEPTH + depth::SOCKETS;
 const HOP_TIMERS: u32 = 1 << 24;
-const _: () = assert!(HOPS + hops::SOCKETS < END, "the sockets overlap");
+/// Neighbours have one, and its sibling.
+const NEIGHBOURS: u32 = END - 1;
+const _: () = assert!(HOPS + hops::SOCKETS < NEIGHBOURS, "the sockets overlap");
 
 /// The experiments, as far as they were asked for.
 #[derive(Debug, Default)]
@@ -47,6 +51,7 @@ pub(super) struct Beside {
     payload: Option<Payload>,
     inbound: Option<Inbound>,
     depth: Option<Depth>,
+    neighbours: Option<Neighbours>,
     /// What waits until the servers' other addresses may be talked to.
     waiting: Option<HopsConfig>,
 }
@@ -90,6 +95,14 @@ impl Beside {
             };
             beside.depth = Some(Depth::new(config, now));
         }
+        if config.sibling && config.beside.contains(&Experiment::Neighbours) {
+            let config = NeighboursConfig {
+                reflectors: reflectors.to_vec(),
+                socket: SocketKey(NEIGHBOURS),
+                seed: rng.random(),
+            };
+            beside.neighbours = Some(Neighbours::new(config, now));
+        }
         if config.beside.contains(&Experiment::Inbound) {
             let config = InboundConfig {
                 reflectors: reflectors.to_vec(),
@@ -119,6 +132,7 @@ impl Beside {
     /// Whether the key is one of theirs.
     pub(super) const fn owns(socket: SocketKey) -> bool {
         (FIRST <= socket.0 && socket.0 < END)
+            || socket.0 == NEIGHBOURS + SIBLINGS
             || (HOP_TIMERS <= socket.0 && socket.0 < CONTROL_SOCKETS)
     }
 
@@ -158,7 +172,13 @@ impl Beside {
             && self.payload.as_ref().is_none_or(Payload::is_finished)
             && self.inbound.as_ref().is_none_or(Inbound::is_finished)
             && self.depth.as_ref().is_none_or(Depth::is_finished)
+            && self.neighbours.as_ref().is_none_or(Neighbours::is_finished)
             && self.waiting.is_none()
+    }
+
+    /// The smallest time to live that reaches a reflector, as far as it is known.
+    pub(super) fn distance(&self) -> Option<u8> {
+        self.hops.as_ref()?.evidence().distance
     }
 
     /// Writes down what was found so far.
@@ -167,6 +187,7 @@ impl Beside {
         evidence.hops = self.hops.as_ref().map(Hops::evidence);
         evidence.payload = self.payload.as_ref().map(Payload::evidence);
         evidence.depth = self.depth.as_ref().map(Depth::evidence);
+        evidence.neighbours = self.neighbours.as_ref().map(|it| it.evidence().clone());
         evidence.inbound = self.inbound.as_ref().map(Inbound::evidence);
     }
 
@@ -177,7 +198,8 @@ impl Beside {
         let payload = self.payload.as_mut().map(|machine| machine as Child<'_>);
         let inbound = self.inbound.as_mut().map(|machine| machine as Child<'_>);
         let depth = self.depth.as_mut().map(|machine| machine as Child<'_>);
-        [filtering, hops, payload, inbound, depth]
+        let neighbours = self.neighbours.as_mut().map(|machine| machine as Child<'_>);
+        [filtering, hops, payload, inbound, depth, neighbours]
             .into_iter()
             .flatten()
     }
@@ -215,6 +237,7 @@ impl Machine for Beside {
             self.payload.as_ref().and_then(Payload::poll_timeout),
             self.inbound.as_ref().and_then(Inbound::poll_timeout),
             self.depth.as_ref().and_then(Depth::poll_timeout),
+            self.neighbours.as_ref().and_then(Neighbours::poll_timeout),
         ]
         .into_iter()
         .fold(None, earlier)

@@ -48,12 +48,16 @@ pub struct SurveyConfig {
     pub calls: Option<Box<CallsConfig>>,
     /// The extension that rings the account, to be called late in the interval of registrations.
     pub callback: Option<String>,
+    /// There is a second LAN address: the driver binds the siblings' sockets to it.
+    pub sibling: bool,
     /// What else to find out.
     pub beside: BTreeSet<Experiment>,
     /// Which port strangers are to reach.
     pub inbound: InboundPlan,
     /// How to time each of several boxes on the way; `None`: only where they stand is found out.
     pub hop_timers: Option<SweepPlan>,
+    /// Wait for what keeps a mapping open even where that takes longer than all lifetimes do.
+    pub wait_for_refreshes: bool,
     /// When frames of the registration are sent again.
     pub retry: RetryPolicy,
     /// Seed of everything random.
@@ -79,9 +83,11 @@ impl SurveyConfig {
             sweep: Some(SweepPlan::default()),
             calls: None,
             callback: None,
+            sibling: false,
             beside: Experiment::ALL.into_iter().collect(),
             inbound: InboundPlan::default(),
             hop_timers: None,
+            wait_for_refreshes: false,
             retry: RetryPolicy::QUICK,
             seed,
         }
@@ -101,16 +107,25 @@ pub enum Experiment {
     Inbound,
     /// Which ports and addresses many sockets get.
     Depth,
+    /// Who keeps a port that two hosts send from; only with [`SurveyConfig::sibling`].
+    Neighbours,
+    /// Whether a busy mapping ends, while lifetimes are measured with a reflector.
+    Busy,
+    /// What keeps a mapping open, while lifetimes are measured with a reflector.
+    Refreshes,
 }
 
 impl Experiment {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 8] = [
         Self::Filtering,
         Self::Hops,
         Self::Payload,
         Self::Inbound,
         Self::Depth,
+        Self::Neighbours,
+        Self::Busy,
+        Self::Refreshes,
     ];
 }
 

@@ -2,8 +2,10 @@
 
 use super::{Record, Stage, Survey, sweep::Sweep};
 use crate::probe::{
+    busy,
     calls::Calls,
     evidence::{Evidence, MappingEvidence, MappingObservation, MappingSource},
+    refresh::Refresh,
 };
 
 impl Survey {
@@ -44,6 +46,8 @@ impl Survey {
             asterisk: None,
             mapping: self.mapping_evidence(),
             lifetime: self.lifetime.as_ref().and_then(Sweep::evidence),
+            busy: self.busy.as_ref().and_then(busy::edge),
+            refresh: self.refresh.as_ref().map(Refresh::evidence),
             hairpin: self.hairpin.as_ref().map(|hairpin| *hairpin.evidence()),
             calls: self.calls.as_ref().map(Calls::evidence),
             callback: self.callback.as_ref().map(|it| it.evidence().clone()),

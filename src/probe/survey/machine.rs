@@ -3,11 +3,15 @@
 use std::time::Instant;
 
 use super::{
-    HAIRPIN_SOCKETS, MAPPING_SOCKET, REACH_SOCKET, REFLECTOR_REACH_SOCKET, REGISTRATION_SOCKET,
-    Stage, Survey, SurveyEvent, TICK, beside::Beside, sweep::Sweep,
+    BUSY_SOCKETS, HAIRPIN_SOCKETS, MAPPING_SOCKET, REACH_SOCKET, REFLECTOR_REACH_SOCKET,
+    REFRESH_SOCKETS, REGISTRATION_SOCKET, Stage, Survey, SurveyEvent, TICK, beside::Beside,
+    sweep::Sweep,
 };
 use crate::{
-    probe::{callback::Callback, calls::Calls, hairpin::Hairpin, mapping::Mapping, reach::Reach},
+    probe::{
+        callback::Callback, calls::Calls, hairpin::Hairpin, lifetime::Lifetime, mapping::Mapping,
+        reach::Reach, refresh::Refresh,
+    },
     proto::{
         contract::{Input, Machine, Transmit, earlier},
         registration::Registration,
@@ -66,6 +70,16 @@ impl Machine for Survey {
                     hairpin.handle_input(input, now);
                 }
             }
+            socket if BUSY_SOCKETS.contains(&socket.0) => {
+                if let Some(busy) = &mut self.busy {
+                    busy.handle_input(input, now);
+                }
+            }
+            socket if REFRESH_SOCKETS.contains(&socket.0) => {
+                if let Some(refresh) = &mut self.refresh {
+                    refresh.handle_input(input, now);
+                }
+            }
             _ => {
                 if let Some(lifetime) = &mut self.lifetime {
                     lifetime.handle_input(input, now);
@@ -97,6 +111,12 @@ impl Machine for Survey {
         }
         if let Some(lifetime) = &mut self.lifetime {
             lifetime.handle_timeout(now);
+        }
+        if let Some(busy) = &mut self.busy {
+            busy.handle_timeout(now);
+        }
+        if let Some(refresh) = &mut self.refresh {
+            refresh.handle_timeout(now);
         }
         self.calls_timeout(now);
         if let (Some(due), Some(lifetime)) = (self.tick, &self.lifetime)
@@ -142,6 +162,8 @@ impl Machine for Survey {
             self.beside.poll_timeout(),
             self.hairpin.as_ref().and_then(Hairpin::poll_timeout),
             self.lifetime.as_ref().and_then(Sweep::poll_timeout),
+            self.busy.as_ref().and_then(Lifetime::poll_timeout),
+            self.refresh.as_ref().and_then(Refresh::poll_timeout),
             self.calls.as_ref().and_then(Calls::poll_timeout),
             self.callback.as_ref().and_then(Callback::poll_timeout),
             renew,

@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 
 use crate::report::{
     model::{
-        Asterisk, Filtering, Hairpin, Lifetime, Mapping, Measurements, Number, Observation,
-        Reachability, Reachable, Registration,
+        Asterisk, Filtering, Hairpin, Lifetime, Mapping, Measurements, Neighbours, Number,
+        Observation, OtherFamily, Reachability, Reachable, Registration,
     },
-    text::{boxes, calls, taint, wrap},
+    text::{boxes, calls, refresh, taint, wrap},
 };
 
 /// What was measured, a line each, in the order of the report.
@@ -30,6 +30,9 @@ pub(in crate::report) fn rows(measured: &Measurements) -> Vec<(&'static str, Str
     if let Some(reach) = &measured.reflector {
         rows.push(("reflector", reachability(reach)));
     }
+    if let Some(seen) = &measured.other_family {
+        rows.push(other_family(seen));
+    }
     if let Some(seen) = &measured.registration {
         rows.push(("registration", registration(seen)));
     }
@@ -42,6 +45,7 @@ pub(in crate::report) fn rows(measured: &Measurements) -> Vec<(&'static str, Str
     if let Some(seen) = measured.mapping.as_ref().filter(|_| !only_calls) {
         rows.push(("mapping", mapping(seen)));
         rows.extend(ports(seen).map(|words| ("", words)));
+        rows.extend(seen.neighbours.as_ref().map(|seen| ("", neighbours(seen))));
         rows.extend(views(&seen.observations).into_iter().map(|view| ("", view)));
         rows.extend(
             seen.unanswered
@@ -103,6 +107,34 @@ pub(in crate::report) fn rows(measured: &Measurements) -> Vec<(&'static str, Str
         rows.push(("device", boxes::device(device)));
     }
     rows
+}
+
+fn other_family(seen: &OtherFamily) -> (&'static str, String) {
+    let name = match seen.address {
+        SocketAddr::V4(_) => "over IPv4",
+        SocketAddr::V6(_) => "over IPv6",
+    };
+    let mut words = vec![format!(
+        "{}: {} of {} POKEs answered",
+        seen.address, seen.received, seen.sent
+    )];
+    words.extend(match (seen.nat, seen.behaviour.as_deref()) {
+        (Some(false), _) => Some("no NAT".to_owned()),
+        (Some(true), Some(behaviour)) => Some(format!("NAT, {behaviour}")),
+        (Some(true), None) => Some("NAT".to_owned()),
+        (None, _) => None,
+    });
+    let keeper = if seen.nat == Some(false) {
+        "firewall"
+    } else {
+        "NAT"
+    };
+    words.extend(match seen.filtering.as_deref() {
+        Some("none" | "endpoint-independent") => Some("strangers come in".to_owned()),
+        Some(_) => Some(format!("a {keeper} lets in only who was sent to")),
+        None => None,
+    });
+    (name, words.join(", "))
 }
 
 fn reachability(reach: &Reachability) -> String {
@@ -266,6 +298,26 @@ fn ports(seen: &Mapping) -> Option<String> {
     Some(words.join(", "))
 }
 
+fn neighbours(seen: &Neighbours) -> String {
+    let keeps = |keeps: bool, at: SocketAddr| {
+        if keeps {
+            "keeps it".to_owned()
+        } else {
+            format!("is seen at {at}")
+        }
+    };
+    let moved = match seen.first_stays {
+        Some(false) => ", and the second moves the first",
+        Some(true) | None => "",
+    };
+    format!(
+        "of two hosts with port {}, the first {}, the second {}{moved}",
+        seen.port,
+        keeps(seen.first_keeps_port, seen.first),
+        keeps(seen.second_keeps_port, seen.second)
+    )
+}
+
 /// What the same peer saw of the same socket without a change.
 struct View<'a> {
     first: &'a Observation,
@@ -352,6 +404,12 @@ fn lifetime(seen: &Lifetime) -> Vec<(&'static str, String)> {
         Some(true) => rows.push(("", "inbound packets keep a mapping open".into())),
         Some(false) => rows.push(("", "inbound packets do not keep a mapping open".into())),
         None => {}
+    }
+    if let Some(refreshed) = &seen.refreshed_by {
+        rows.extend(refresh::lines(refreshed).map(|line| ("", line)));
+    }
+    if let Some(busy) = &seen.busy {
+        rows.push(("", refresh::busy(busy)));
     }
     let mut how = vec![];
     if let Some(method) = &seen.method {

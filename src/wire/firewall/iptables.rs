@@ -216,12 +216,7 @@ impl Reader {
         }
         self.declare(table, &chain);
         let mut rule = rule(place, words.collect(), text.is_none())?;
-        rule.number = 1 + self
-            .ruleset
-            .rules
-            .iter()
-            .filter(|other| other.place == rule.place)
-            .count();
+        rule.number = self.ruleset.next_number(&rule.place);
         rule.line = Some(line);
         if let Some(text) = text {
             text.clone_into(&mut rule.text);

@@ -130,11 +130,7 @@ fn add(ruleset: &mut Ruleset, object: &Value) -> Result<(), RuleError> {
     if let Some(unknown) = unknown {
         rule.verdict = Verdict::Other(format!("({unknown})"));
     }
-    rule.number = 1 + ruleset
-        .rules
-        .iter()
-        .filter(|other| other.place == rule.place)
-        .count();
+    rule.number = ruleset.next_number(&rule.place);
     rule.handle = object.get("handle").and_then(Value::as_u64);
     ruleset.rules.push(rule);
     Ok(())
