@@ -4,6 +4,7 @@
 //! null. Keys this version does not know survive reading and writing again.
 
 pub mod calls;
+mod edge;
 mod neighbours;
 mod number;
 mod other_family;
@@ -13,14 +14,14 @@ mod taint;
 mod time;
 
 use std::{
-    borrow::Cow,
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},
 };
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
+pub use edge::{Edge, Gone};
 pub use neighbours::Neighbours;
 pub use number::Number;
 pub use other_family::OtherFamily;
@@ -461,71 +462,6 @@ pub struct Controls {
     pub sent: u32,
     /// How many were answered.
     pub received: u32,
-}
-
-/// The edge between alive and gone.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Edge {
-    /// The longest idle time after which a mapping was proven alive.
-    pub alive_s: Option<Number>,
-    /// The shortest after which it was proven gone.
-    #[serde(default, skip_serializing_if = "Gone::is_unknown")]
-    pub dead_s: Gone,
-}
-
-/// When a mapping was proven gone: a number, `null` for one that outlived all that was tried, and
-/// absent where the measurement does not tell.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub enum Gone {
-    /// Not known.
-    #[default]
-    Unknown,
-    /// It outlived the longest idle time tried.
-    Outlived,
-    /// After this many seconds.
-    After(Number),
-}
-
-impl Gone {
-    /// The seconds, where it was proven gone.
-    #[must_use]
-    pub const fn seconds(self) -> Option<Number> {
-        match self {
-            Self::After(seconds) => Some(seconds),
-            Self::Unknown | Self::Outlived => None,
-        }
-    }
-
-    #[allow(clippy::trivially_copy_pass_by_ref)] // serde passes fields by reference
-    fn is_unknown(&self) -> bool {
-        *self == Self::Unknown
-    }
-}
-
-impl JsonSchema for Gone {
-    fn schema_name() -> Cow<'static, str> {
-        "Gone".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "description": "After how many seconds it was gone; null: it outlived the longest time tried.",
-            "type": ["number", "null"],
-            "minimum": 0
-        })
-    }
-}
-
-impl Serialize for Gone {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.seconds().serialize(serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for Gone {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Option::<Number>::deserialize(deserializer)?.map_or(Self::Outlived, Self::After))
-    }
 }
 
 /// The share of the time in which calls can come in.
