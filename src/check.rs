@@ -21,6 +21,7 @@ pub mod nat_kind;
 pub mod neighbours;
 pub mod node;
 pub mod open_question;
+pub mod passive;
 pub mod payload;
 pub mod peer;
 pub mod registration;

@@ -1,6 +1,7 @@
 //! Floor 6: arguments, progress, output, exit status. Each command parses, calls the library and
 //! renders.
 
+pub(crate) mod analyze;
 pub(crate) mod args;
 pub(crate) mod call;
 pub(crate) mod check;
@@ -56,6 +57,7 @@ pub(crate) fn run(cli: &Cli, progress: &Progress) -> Result<u8> {
         Command::Taint(args) => taint::run(args, common, progress),
         Command::Serve(args) => serve::run(args, common),
         Command::Snat(args) => snat::run(args, common),
+        Command::Analyze(args) => analyze::run(args, common, progress),
         Command::Report(args) => report::run(args, common),
         Command::Devices(args) => devices::run(args, common),
         Command::Man => man::run(),

@@ -12,7 +12,7 @@
 //!  5  report   config      what the user reads │ what the user writes
 //!  4  check                judgement: evidence → findings                                pure
 //!  3  net  os  lab         sockets and the one event loop │ facts of the host │ virtual networks
-//!  2  probe                experiments and the evidence they give                        pure
+//!  2  probe    trace       experiments │ what a capture shows of the dialogues in it       pure
 //!  1  proto                IAX2 machines of both ends, authentication, tokens            pure
 //!  0  wire  types          bytes ⇄ values: IAX2, STUN, captures, rules of packet filters   pure
 //! ```
@@ -27,6 +27,8 @@
 //!   its own NAT, or simulated in process;
 //! * the survey ends in [`probe::evidence::Evidence`], facts alone, where "not known" is `None`;
 //! * [`check::judge`] makes findings of it, each with the facts it rests on and what to do;
+//! * from captures, or from the wire, [`trace::tracer::Tracer`] rebuilds the dialogues of others, and
+//!   [`check::passive`] judges those;
 //! * on a router, [`check::taint`] judges the entries of the kernel's own table that
 //!   [`os::conntrack`] reads, by what [`os::route`] and the NAT rules say; [`check::snat`] plans the
 //!   rules under which none goes wrong, from those that [`os::firewall`] reads;
@@ -90,5 +92,6 @@ pub mod os;
 pub mod probe;
 pub mod proto;
 pub mod report;
+pub mod trace;
 pub mod types;
 pub mod wire;

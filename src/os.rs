@@ -1,12 +1,16 @@
 //! Floor 3: what this host tells about itself, its Asterisk, and its part as a router.
 
 pub mod asterisk;
+pub mod capture_file;
+pub mod capture_ring;
 pub mod conntrack;
 pub mod firewall;
 pub mod gateway;
 pub mod host;
 pub mod leak;
+pub mod live_capture;
 mod netlink;
+mod packet_filter;
 mod program;
 pub mod rollback;
 pub mod route;
@@ -88,6 +92,14 @@ pub enum OsError {
     NoConntrack {
         /// What was not possible.
         what: &'static str,
+    },
+    /// There is no such interface.
+    #[error(
+        "there is no interface {name} on this host; `ip link` lists them, and any stands for all"
+    )]
+    NoInterface {
+        /// Its name.
+        name: String,
     },
     /// The kernel refused for another reason.
     #[error("{what}: {source}")]

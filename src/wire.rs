@@ -5,6 +5,7 @@
 
 pub mod firewall;
 pub mod iax2;
+pub mod ip_packet;
 pub mod link;
 pub mod pcap;
 pub mod port_mapping;

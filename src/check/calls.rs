@@ -70,7 +70,8 @@ pub fn findings(evidence: &Evidence, context: &Context) -> Vec<Finding> {
         .collect()
 }
 
-fn id_of(symptom: Symptom, pattern: Option<Pattern>) -> FindingId {
+/// The finding that a failure belongs to.
+pub(super) fn id_of(symptom: Symptom, pattern: Option<Pattern>) -> FindingId {
     match symptom {
         Symptom::AutoCongested => FindingId::AutoCongested,
         Symptom::TokenMissing | Symptom::TokenRefused => FindingId::TokenRefused,

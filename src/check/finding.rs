@@ -93,6 +93,13 @@ findings! {
         "Critical. The requests to register were not answered, or the answers stopped half way.",
         "Where POKEs are answered, ask the provider whether an access list or a ban holds this \
          address back; else look for a filter on the way.";
+    /// Requests that come too fast for a wrong NAT entry to die.
+    RegistrationHammering = "registration-hammering",
+        "Warning. The PBX sends REGREQs that nobody answers, and never pauses for as long as a NAT \
+         keeps an unanswered flow; or it sends more than one in 5 s over a minute. A wrong entry of \
+         the NAT (see taint) then never dies, and some registrars ban who does that.",
+        "Let the PBX be silent for longer than the timer of the NAT: stop it, or \
+         iax2 unregister, for two minutes; or delete the entry on the router: iax2-natcheck taint --fix.";
     /// A challenge that was not answered.
     AuthUnsupported = "auth-unsupported",
         "Critical. The registrar asks for a method of authentication that was not given, or not \

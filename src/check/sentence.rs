@@ -58,8 +58,15 @@ pub(super) fn consequence(
         FindingId::TokenRefused => {
             "Calls cannot come in: the provider turns the registration away at the door.".into()
         }
+        FindingId::RegistrationTimeout if worst.severity == Severity::Warning => {
+            "Calls could not come in for a time: the provider did not answer the registration."
+                .into()
+        }
         FindingId::RegistrationTimeout => {
             "Calls cannot come in: the provider does not answer the registration.".into()
+        }
+        FindingId::RegistrationHammering => {
+            "The PBX asks again so often that a wrong entry of a NAT would never die.".into()
         }
         FindingId::AuthUnsupported => {
             "Calls cannot come in: the provider wants a proof of identity that was not given."

@@ -1,5 +1,6 @@
 //! The command line: every command and every option.
 
+pub(crate) mod analyze;
 pub(crate) mod call;
 pub(crate) mod provider;
 pub(crate) mod serve;
@@ -12,6 +13,7 @@ use std::{io::IsTerminal, path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+pub(crate) use analyze::AnalyzeArgs;
 pub(crate) use call::CallArgs;
 pub(crate) use provider::{Method, ProviderArgs};
 pub(crate) use serve::ServeArgs;
@@ -85,6 +87,14 @@ pub(crate) enum Command {
         after_help = "Example:\n  iax2-natcheck snat --wan ppp0 --static 198.51.100.7 > snat.sh"
     )]
     Snat(SnatArgs),
+    /// Explain the IAX2 in captures, or on the wire, without sending a packet
+    ///
+    /// Registrations, calls, audio by direction, and what is wrong with them, each with the frames and
+    /// times it rests on.
+    #[command(
+        after_help = "Examples:\n  iax2-natcheck analyze lan.pcap wan.pcap\n  iax2-natcheck analyze --interface eth0 --duration 5m"
+    )]
+    Analyze(AnalyzeArgs),
     /// Render a saved JSON report again, or compare two
     #[command(
         args_conflicts_with_subcommands = true,

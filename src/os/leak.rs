@@ -15,7 +15,13 @@ use nix::{
 use socket2::{SockFilter, SockRef};
 
 use crate::{
-    os::OsError,
+    os::{
+        OsError,
+        packet_filter::{
+            AND, INDEX_IP_HEADER, JUMP_EQUAL, JUMP_SET, LOAD_BYTE, LOAD_HALF, LOAD_HALF_INDEXED,
+            LOAD_WORD, PACKET_TYPE, RETURN, SHIFT_RIGHT, Step, assembled,
+        },
+    },
     wire::link::{LinkType, Udp},
 };
 
@@ -148,27 +154,6 @@ fn headers(octets: &[u8]) -> Option<(SocketAddr, SocketAddr)> {
     ))
 }
 
-// Instructions of the kernel's packet filter (linux/filter.h, linux/bpf_common.h).
-const LOAD_WORD: u16 = 0x20;
-const LOAD_HALF: u16 = 0x28;
-const LOAD_BYTE: u16 = 0x30;
-const LOAD_HALF_INDEXED: u16 = 0x48;
-const INDEX_IP_HEADER: u16 = 0xb1;
-const AND: u16 = 0x54;
-const SHIFT_RIGHT: u16 = 0x74;
-const JUMP_EQUAL: u16 = 0x15;
-const JUMP_SET: u16 = 0x45;
-const RETURN: u16 = 0x06;
-/// Where the kernel keeps the type of the packet for filters (`SKF_AD_OFF` + `SKF_AD_PKTTYPE`).
-const PACKET_TYPE: u32 = 0xffff_f000 + 4;
-
-/// A step of the filter; jumps go to a label.
-enum Step {
-    Do(u16, u32),
-    If(u16, u32, &'static str, &'static str),
-    At(&'static str),
-}
-
 /// Lets through what goes out, is UDP from or to `port`, and has a source of RFC 1918, 4193 or 6598.
 fn filter(port: u16) -> Vec<SockFilter> {
     use Step::{At, Do, If};
@@ -230,36 +215,6 @@ fn filter(port: u16) -> Vec<SockFilter> {
         Do(RETURN, 0),
     ];
     assembled(&steps)
-}
-
-fn assembled(steps: &[Step]) -> Vec<SockFilter> {
-    let mut labels = BTreeMap::new();
-    let mut length = 0_usize;
-    for step in steps {
-        match step {
-            Step::At(label) => {
-                labels.insert(*label, length);
-            }
-            Step::Do(..) | Step::If(..) => length += 1,
-        }
-    }
-    // A label that is missing or too far would be a mistake above; it drops the packet then.
-    let jump = |from: usize, label: &str| {
-        let to = labels.get(label).copied().unwrap_or(length - 1);
-        u8::try_from(to.saturating_sub(from + 1)).unwrap_or(u8::MAX)
-    };
-    let mut program = Vec::with_capacity(length);
-    for step in steps {
-        let at = program.len();
-        match step {
-            Step::Do(code, value) => program.push(SockFilter::new(*code, 0, 0, *value)),
-            Step::If(code, value, yes, no) => {
-                program.push(SockFilter::new(*code, jump(at, yes), jump(at, no), *value));
-            }
-            Step::At(_) => {}
-        }
-    }
-    program
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Evidence and judgement become a report.
 
 mod calls;
+mod seen;
 mod taint;
 
 use std::{
@@ -29,6 +30,7 @@ use crate::{
     types::{MappedAddr, PeerAddr},
 };
 
+pub use seen::{Observed, call as seen_call, ladder, observed, registration as seen_registration};
 pub use taint::{Looked, taint};
 
 /// Octets of the headers around a UDP payload.
@@ -197,8 +199,7 @@ fn measurements(evidence: &Evidence, judgement: &Judgement, headers: u32) -> Mea
             by: known.by.as_str().into(),
             confidence: known.device.confidence.as_str().into(),
         }),
-        router: None,
-        unknown: Unknown::new(),
+        ..Measurements::default()
     }
 }
 

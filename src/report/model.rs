@@ -4,11 +4,12 @@
 //! null. Keys this version does not know survive reading and writing again.
 
 pub mod calls;
-mod edge;
+mod lifetime;
 mod neighbours;
 mod number;
 mod other_family;
 mod refresh;
+pub mod seen;
 mod snat;
 mod taint;
 mod time;
@@ -21,7 +22,7 @@ use std::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use edge::{Edge, Gone};
+pub use lifetime::{Controls, Edge, Gone, Lifetime};
 pub use neighbours::Neighbours;
 pub use number::Number;
 pub use other_family::OtherFamily;
@@ -212,6 +213,27 @@ pub struct Measurements {
     /// The router that rules are proposed for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub router: Option<Router>,
+    /// The capture that was looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capture: Option<seen::Capture>,
+    /// Every attempt to register in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registrations: Option<Vec<seen::SeenRegistration>>,
+    /// The registrations by account and apparent address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bindings: Option<Vec<seen::Binding>>,
+    /// Every call in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calls_seen: Option<Vec<seen::SeenCall>>,
+    /// POKEs in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub qualify: Option<Vec<seen::SeenPokes>>,
+    /// What captures of both sides of a NAT tell of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub translations: Option<seen::Translated>,
+    /// The messages of the call that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ladder: Option<seen::Ladder>,
     /// The rest.
     #[serde(flatten)]
     pub unknown: Unknown,
@@ -412,56 +434,6 @@ pub struct NatHop {
     /// The longest idle time after which it was proven to remember.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alive_s: Option<Number>,
-}
-
-/// How long idle mappings live.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Lifetime {
-    /// How they were measured: `reflector`, `stun`, `drift`, `sibling`, `qualify` or `token`.
-    pub method: Option<String>,
-    /// How sure that is: `direct`, `inferred` or `lower-bound`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub confidence: Option<String>,
-    /// One packet out, none in.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub one_way: Option<Edge>,
-    /// Packets both ways within two seconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub exchange: Option<Edge>,
-    /// Packets both ways for longer.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stream: Option<Edge>,
-    /// Inbound packets alone keep a mapping open.
-    pub inbound_refreshes: Option<bool>,
-    /// What else does.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub refreshed_by: Option<RefreshedBy>,
-    /// The age at which a mapping ends although packets of ours pass all the time.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub busy: Option<Edge>,
-    /// From the first packet to the last.
-    pub elapsed_s: Option<Number>,
-    /// The longest idle time tried.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub longest_s: Option<Number>,
-    /// Mappings opened.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mappings: Option<u32>,
-    /// Control probes beside them.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub controls: Option<Controls>,
-    /// The boxes of the knowledge base that keep such timers unless changed.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub alike: Vec<String>,
-}
-
-/// Control probes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Controls {
-    /// How many were sent.
-    pub sent: u32,
-    /// How many were answered.
-    pub received: u32,
 }
 
 /// The share of the time in which calls can come in.

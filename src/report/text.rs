@@ -4,6 +4,7 @@ pub(super) mod boxes;
 mod calls;
 pub(super) mod measured;
 mod refresh;
+mod seen;
 mod taint;
 pub(super) mod wrap;
 
@@ -15,6 +16,8 @@ use crate::report::{
     headline,
     model::{Finding, Report, Severity, Verdict},
 };
+
+pub use seen::{call as call_line, registration as registration_line};
 
 /// Renders a report as text. Colours are ANSI escapes, and only there when asked for.
 #[must_use]
@@ -31,6 +34,10 @@ pub fn render(report: &Report, colours: bool) -> String {
         lines.push(String::new());
         lines.push(ink.paint(Style::new().bold(), "measured"));
         lines.extend(measured);
+    }
+    if let Some(ladder) = &report.measurements.ladder {
+        lines.push(String::new());
+        lines.extend(seen::ladder(ladder));
     }
     lines.push(String::new());
     lines.join("\n")

@@ -1,19 +1,17 @@
-//! Capture files in the classic pcap format: reading every variant of it, writing one.
+//! Capture files: pcap in every variant of it, and pcapng, read whole or as they stream in; classic pcap is
+//! written.
+
+mod decoder;
+mod pcapng;
 
 use std::time::Duration;
 
-use pcap_parser::{
-    PcapHeader, parse_pcap_frame, parse_pcap_frame_be, parse_pcap_frame_modified, parse_pcap_header,
-};
-
 use super::link::LinkType;
 
-/// Octets of the file's header.
+pub use decoder::{Decoder, Step};
+
+/// Octets of the classic file's header.
 const FILE_HEADER: usize = 24;
-/// Octets of a packet's header.
-const PACKET_HEADER: usize = 16;
-/// Octets of a packet's header in the variant with interface and protocol.
-const MODIFIED_HEADER: usize = 24;
 /// The most octets of a packet that [`write_packet`] keeps: what capture programs use.
 const SNAP_LENGTH: usize = 262_144;
 /// The magic number of files whose times are in nanoseconds.
@@ -23,11 +21,13 @@ const NANOSECONDS: u32 = 0xa1b2_3c4d;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CaptureError {
     /// The file begins with something else.
-    #[error("the file begins with {0:02x?}, which is no classic pcap file (pcapng is not read)")]
+    #[error("the file begins with {0:02x?}, which is neither pcap nor pcapng")]
     NotPcap([u8; 4]),
     /// The file ends inside its own header.
-    #[error("the pcap file's header needs {FILE_HEADER} octets, the file has {have}")]
+    #[error("the capture file's header needs {needed} octets, the file has {have}")]
     FileHeader {
+        /// Octets it needs.
+        needed: usize,
         /// Octets there are.
         have: usize,
     },
@@ -37,13 +37,31 @@ pub enum CaptureError {
     )]
     Packet {
         /// Which packet, from 1.
-        number: usize,
+        number: u64,
         /// Where its header begins.
-        offset: usize,
+        offset: u64,
         /// Octets of its header and data, or of its header alone where that is cut.
         needed: usize,
         /// Octets left.
         have: usize,
+    },
+    /// A packet claims a length that no packet has: the file is damaged there.
+    #[error("packet {number} at offset {offset} claims {claimed} octets, which no packet has")]
+    Length {
+        /// Which packet, from 1.
+        number: u64,
+        /// Where its header begins.
+        offset: u64,
+        /// Octets it claims.
+        claimed: u32,
+    },
+    /// A block of a pcapng file contradicts itself.
+    #[error("the pcapng block at offset {offset} is damaged: {what}")]
+    Block {
+        /// Where it begins.
+        offset: u64,
+        /// What is wrong.
+        what: &'static str,
     },
 }
 
@@ -54,19 +72,19 @@ pub struct Packet<'a> {
     pub time: Duration,
     /// What the octets begin with.
     pub link: LinkType,
+    /// The interface of a pcapng file it was captured on; 0 in other files.
+    pub interface: u32,
     /// Octets the packet had on the link; the capture may hold fewer.
     pub length: usize,
     /// The octets captured.
     pub octets: &'a [u8],
 }
 
-/// Walks the packets of a capture. An error is the last item.
+/// Walks the packets of a capture that is there as a whole. An error is the last item.
 #[derive(Clone, Debug)]
 pub struct Reader<'a> {
     rest: &'a [u8],
-    header: PcapHeader,
-    offset: usize,
-    number: usize,
+    decoder: Decoder,
     failed: bool,
 }
 
@@ -75,65 +93,24 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     ///
-    /// Where the file is no classic pcap file, or is shorter than the header of one.
+    /// Where the file is no capture, or is shorter than the header of one.
     pub fn new(file: &'a [u8]) -> Result<Self, CaptureError> {
-        match parse_pcap_header(file) {
-            Ok((rest, header)) => Ok(Self {
-                rest,
-                header,
-                offset: FILE_HEADER,
-                number: 0,
-                failed: false,
-            }),
-            Err(nom_error) => Err(match file.first_chunk() {
-                Some(magic) if !nom_error.is_incomplete() => CaptureError::NotPcap(*magic),
-                _ => CaptureError::FileHeader { have: file.len() },
-            }),
-        }
-    }
-
-    /// What the packets begin with.
-    #[must_use]
-    pub const fn link(&self) -> LinkType {
-        // The upper bits tell whether and how packets end in a check sequence.
-        LinkType::from_raw(self.header.network.0.cast_unsigned() & 0x03ff_ffff)
-    }
-
-    fn time(&self, seconds: u32, fraction: u32) -> Duration {
-        let fraction = u64::from(fraction);
-        Duration::from_secs(seconds.into())
-            + if self.header.is_nanosecond_precision() {
-                Duration::from_nanos(fraction)
-            } else {
-                Duration::from_micros(fraction)
-            }
-    }
-
-    /// The error about the packet that `rest` begins with and does not hold.
-    fn cut(&self) -> CaptureError {
-        let header = if self.header.is_modified_format() {
-            MODIFIED_HEADER
-        } else {
-            PACKET_HEADER
+        let mut decoder = Decoder::new();
+        let rest = match decoder.step(file)? {
+            Step::Skip(length) => rest_behind(file, length),
+            Step::Need(_) | Step::Packet(..) => return Err(decoder.cut(file)),
         };
-        let captured = self
-            .rest
-            .get(8..12)
-            .filter(|_| self.rest.len() >= header)
-            .and_then(|field| field.try_into().ok())
-            .map_or(0, |field| {
-                if self.header.is_bigendian() {
-                    u32::from_be_bytes(field)
-                } else {
-                    u32::from_le_bytes(field)
-                }
-            });
-        CaptureError::Packet {
-            number: self.number,
-            offset: self.offset,
-            needed: header.saturating_add(captured as usize),
-            have: self.rest.len(),
-        }
+        Ok(Self {
+            rest,
+            decoder,
+            failed: false,
+        })
+    }
+
+    /// What the packets of a classic file begin with; in a pcapng file each packet says it.
+    #[must_use]
+    pub fn link(&self) -> Option<LinkType> {
+        self.decoder.link()
     }
 }
 
@@ -141,30 +118,33 @@ impl<'a> Iterator for Reader<'a> {
     type Item = Result<Packet<'a>, CaptureError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.failed || self.rest.is_empty() {
-            return None;
+        while !self.failed && !self.rest.is_empty() {
+            match self.decoder.step(self.rest) {
+                Ok(Step::Packet(length, packet)) => {
+                    self.rest = self.rest.get(length..).unwrap_or_default();
+                    return Some(Ok(packet));
+                }
+                Ok(Step::Skip(length)) => self.rest = rest_behind(self.rest, length),
+                Ok(Step::Need(_)) => {
+                    self.failed = true;
+                    return Some(Err(self.decoder.cut(self.rest)));
+                }
+                Err(error) => {
+                    self.failed = true;
+                    return Some(Err(error));
+                }
+            }
         }
-        self.number += 1;
-        let parsed = if self.header.is_modified_format() {
-            parse_pcap_frame_modified(self.rest)
-        } else if self.header.is_bigendian() {
-            parse_pcap_frame_be(self.rest)
-        } else {
-            parse_pcap_frame(self.rest)
-        };
-        let Ok((rest, block)) = parsed else {
-            self.failed = true;
-            return Some(Err(self.cut()));
-        };
-        self.offset += self.rest.len() - rest.len();
-        self.rest = rest;
-        Some(Ok(Packet {
-            time: self.time(block.ts_sec, block.ts_usec),
-            link: self.link(),
-            length: block.origlen as usize,
-            octets: block.data,
-        }))
+        None
     }
+}
+
+/// What follows the first `length` octets.
+fn rest_behind(octets: &[u8], length: u64) -> &[u8] {
+    usize::try_from(length)
+        .ok()
+        .and_then(|length| octets.get(length..))
+        .unwrap_or_default()
 }
 
 /// Appends the header of a capture file whose packets begin as `link` says.
@@ -209,6 +189,7 @@ mod tests {
         let expected = Packet {
             time: Duration::from_millis(1500),
             link: LinkType::Ethernet,
+            interface: 0,
             length: 2,
             octets: &[0xaa],
         };
@@ -254,20 +235,35 @@ mod tests {
         );
         assert_eq!(
             Reader::new(&file[..23]).unwrap_err(),
-            CaptureError::FileHeader { have: 23 }
+            CaptureError::FileHeader {
+                needed: 24,
+                have: 23
+            }
         );
         assert_eq!(
             Reader::new(&[]).unwrap_err(),
-            CaptureError::FileHeader { have: 0 }
+            CaptureError::FileHeader { needed: 4, have: 0 }
         );
     }
 
     #[test]
     fn other_files_are_refused() {
-        let pcapng = [0x0a, 0x0d, 0x0d, 0x0a, 0x1c, 0, 0, 0];
         assert_eq!(
-            Reader::new(&pcapng).unwrap_err().to_string(),
-            "the file begins with [0a, 0d, 0d, 0a], which is no classic pcap file (pcapng is not read)"
+            Reader::new(b"RIFF....").unwrap_err().to_string(),
+            "the file begins with [52, 49, 46, 46], which is neither pcap nor pcapng"
+        );
+    }
+
+    #[test]
+    fn a_length_that_lies_is_named() {
+        let mut file = Vec::new();
+        write_header(LinkType::Raw, &mut file);
+        write_packet(Duration::ZERO, &[1, 2, 3], &mut file);
+        file[32..36].fill(0xff);
+        let error = Reader::new(&file).unwrap().next().unwrap().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "packet 1 at offset 24 claims 4294967295 octets, which no packet has"
         );
     }
 

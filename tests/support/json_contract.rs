@@ -1,7 +1,9 @@
 //! The JSON report against its contract: every key, its type and its words.
 
+mod agree;
 mod calls;
 mod schema;
+mod seen;
 mod snat;
 mod taint;
 
@@ -10,7 +12,6 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use iax2_natcheck::check::FindingId;
 use serde_json::{Map, Value};
 
 /// What a key holds.
@@ -101,6 +102,7 @@ const KEYS: &[Key] = &[
             "nat hairpin",
             "snat",
             "taint",
+            "analyze",
         ]),
     ),
     ("", "started_at", Required, Time),
@@ -109,7 +111,7 @@ const KEYS: &[Key] = &[
     ("host", "os", Required, Text),
     ("host", "kernel", Required, Text),
     ("host", "local_address", OrNull, Address),
-    // `taint` asks nobody.
+    // `taint` and `analyze` ask nobody.
     ("", "provider", OrAbsent, Object),
     ("provider", "name", Required, Text),
     ("provider", "address", Required, Address),
@@ -508,17 +510,14 @@ pub fn validate(report: &Value) {
     }
     schema::agree(report, &mut wrong);
     if wrong.is_empty() {
-        agree(report, &mut wrong);
+        agree::agree(report, &mut wrong);
     }
     assert!(wrong.is_empty(), "{}\n{report:#}", wrong.join("\n"));
 }
 
 fn keys() -> impl Iterator<Item = Key> {
-    KEYS.iter()
-        .chain(taint::KEYS)
-        .chain(snat::KEYS)
-        .copied()
-        .chain(calls::keys())
+    let parts = taint::KEYS.iter().chain(snat::KEYS).chain(seen::KEYS);
+    KEYS.iter().chain(parts).copied().chain(calls::keys())
 }
 
 fn look(path: &str, object: &Map<String, Value>, wrong: &mut Vec<String>) {
@@ -595,80 +594,5 @@ fn fits(value: &Value, kind: Kind) -> bool {
         Word(words) => text.is_some_and(|text| words.contains(&text)),
         Object => value.is_object(),
         List => value.is_array(),
-    }
-}
-
-/// What holds between the keys.
-fn agree(report: &Value, wrong: &mut Vec<String>) {
-    let mut must = |holds: bool, what: &str| {
-        if !holds {
-            wrong.push(what.to_owned());
-        }
-    };
-    must(report["schema_version"] == 1, "schema_version is not 1");
-    let time = |key: &str| report[key].as_str().map(str::to_owned);
-    must(
-        time("started_at") <= time("finished_at"),
-        "it ended before it began",
-    );
-
-    let weight = |word: Option<&str>| match word {
-        Some("ok") => 0,
-        Some("unknown") => 1,
-        Some("warning") => 2,
-        _ => 3,
-    };
-    let findings = report["findings"].as_array().cloned().unwrap_or_default();
-    let weights: Vec<i32> = findings
-        .iter()
-        .map(|found| weight(found["severity"].as_str()))
-        .collect();
-    must(
-        weights.is_sorted_by(|a, b| a >= b),
-        "the worst finding is not the first",
-    );
-    let worst = weights.first().copied().unwrap_or(0);
-    must(
-        weight(report["verdict"].as_str()) == worst,
-        "the verdict is not the severity of the worst finding",
-    );
-    let ids: BTreeSet<&str> = findings
-        .iter()
-        .filter_map(|found| found["id"].as_str())
-        .collect();
-    must(ids.len() == findings.len(), "a finding comes twice");
-    for found in &findings {
-        let known = FindingId::ALL.iter().any(|id| found["id"] == id.as_str());
-        must(known, &format!("the manual has no finding {}", found["id"]));
-        for key in ["because", "do_this"] {
-            let empty = found[key].as_array().is_none_or(Vec::is_empty);
-            must(!empty, &format!("{} of {} is empty", key, found["id"]));
-        }
-    }
-
-    calls::agree(report, &mut must);
-    snat::agree(report, &mut must);
-    let measured = &report["measurements"];
-    for shape in ["one_way", "exchange", "stream"] {
-        let edge = &measured["lifetime"][shape];
-        if let (Some(alive), Some(dead)) = (edge["alive_s"].as_f64(), edge["dead_s"].as_f64()) {
-            must(
-                alive < dead,
-                &format!("{shape}: alive at {alive} s, dead at {dead} s"),
-            );
-        }
-    }
-    let reachable = &measured["reachable"];
-    if let (Some(open), Some(cycle)) = (reachable["open_s"].as_f64(), reachable["cycle_s"].as_f64())
-    {
-        let fraction = reachable["fraction"].as_f64().unwrap_or(-1.0);
-        must(
-            (fraction - (open / cycle).min(1.0)).abs() < 0.001,
-            "fraction is not open_s / cycle_s",
-        );
-        must(
-            reachable["open_s"] == measured["lifetime"]["exchange"]["dead_s"],
-            "open_s is not the dead_s of the exchange",
-        );
     }
 }

@@ -98,7 +98,7 @@ proptest! {
             write_packet(Duration::new((*seconds).into(), *nanoseconds), octets, &mut file);
         }
         let reader = Reader::new(&file).unwrap();
-        prop_assert_eq!(reader.link(), link);
+        prop_assert_eq!(reader.link(), Some(link));
         let read: Vec<_> = reader.map(Result::unwrap).collect();
         prop_assert_eq!(read.len(), packets.len());
         for (packet, (seconds, nanoseconds, octets)) in read.iter().zip(&packets) {

@@ -7,7 +7,7 @@ use crate::report::{
         Asterisk, Filtering, Hairpin, Lifetime, Mapping, Measurements, Neighbours, Number,
         Observation, OtherFamily, Reachability, Reachable, Registration,
     },
-    text::{boxes, calls, refresh, taint, wrap},
+    text::{boxes, calls, refresh, seen, taint, wrap},
 };
 
 /// What was measured, a line each, in the order of the report.
@@ -106,6 +106,7 @@ pub(in crate::report) fn rows(measured: &Measurements) -> Vec<(&'static str, Str
     if let Some(device) = &measured.device {
         rows.push(("device", boxes::device(device)));
     }
+    rows.extend(seen::rows(measured));
     rows
 }
 

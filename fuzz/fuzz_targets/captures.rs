@@ -1,0 +1,8 @@
+//! Fuzzes `captures`: see `bodies.rs`.
+
+#![no_main]
+
+#[path = "../bodies.rs"]
+mod bodies;
+
+libfuzzer_sys::fuzz_target!(|octets: &[u8]| bodies::captures(octets));

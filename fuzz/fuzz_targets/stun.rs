@@ -1,0 +1,8 @@
+//! Fuzzes `stun`: see `bodies.rs`.
+
+#![no_main]
+
+#[path = "../bodies.rs"]
+mod bodies;
+
+libfuzzer_sys::fuzz_target!(|octets: &[u8]| bodies::stun(octets));
