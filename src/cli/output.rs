@@ -20,9 +20,7 @@ use crate::cli::{
 ///
 /// Where it cannot be written. A reader of stdout that went away is no error.
 pub(crate) fn report(report: &Report, common: &Common) -> Result<()> {
-    if let Some(path) = &common.html {
-        replace(path, html::render(report).as_bytes()).with_context(|| cannot(path, "--html"))?;
-    }
+    page(report, common)?;
     let rendered = match common.format() {
         Format::Text => {
             let colours = common.output.is_none() && io::stdout().is_terminal() && !no_colour();
@@ -35,6 +33,20 @@ pub(crate) fn report(report: &Report, common: &Common) -> Result<()> {
         Format::Prometheus => prometheus::render(report),
     };
     write(&rendered, common)
+}
+
+/// Writes a report as a page, where one is asked for beside the rest.
+///
+/// # Errors
+///
+/// Where it cannot be written.
+pub(crate) fn page(report: &Report, common: &Common) -> Result<()> {
+    match &common.html {
+        Some(path) => {
+            replace(path, html::render(report).as_bytes()).with_context(|| cannot(path, "--html"))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Writes where asked.

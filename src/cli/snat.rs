@@ -43,19 +43,21 @@ pub(crate) fn run(args: &SnatArgs, common: &Common) -> Result<u8> {
         return apply::run(args, common, &source, &router, &wish);
     }
     let (plan, direction) = plan(args, &source, &router, &wish);
-    let rendered = match common.format() {
+    let rules = source.rules.as_ref();
+    let findings = rules.map(|rules| router_rules::findings(rules, &router, args.port));
+    let times = (started_at, SystemTime::now());
+    let report = report::report(&plan, &router, &findings.unwrap_or_default(), host(), times);
+    match common.format() {
         Format::Text => {
+            output::page(&report, common)?;
             let text = script::render(&plan, direction, &source.origin);
-            return output::write(&text, common).map(|()| 0);
+            output::write(&text, common)?;
         }
         Format::Json | Format::Jsonl | Format::Html | Format::Nagios | Format::Prometheus => {
-            let rules = source.rules.as_ref();
-            let findings = rules.map(|rules| router_rules::findings(rules, &router, args.port));
-            let times = (started_at, SystemTime::now());
-            report::report(&plan, &router, &findings.unwrap_or_default(), host(), times)
+            output::report(&report, common)?;
         }
-    };
-    output::report(&rendered, common).map(|()| 0)
+    }
+    Ok(0)
 }
 
 fn host() -> Host {

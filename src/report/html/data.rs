@@ -10,14 +10,34 @@ use crate::report::model::Report;
 /// As deep as a report may nest before the rest is shown as JSON.
 const DEPTH: usize = 6;
 
-/// A section for every part of the measurements, and one for every key beside them that is not known.
+/// What the head of the page and its findings have shown already.
+const SHOWN: [&str; 11] = [
+    "schema_version",
+    "tool",
+    "command",
+    "started_at",
+    "finished_at",
+    "host",
+    "provider",
+    "verdict",
+    "summary",
+    "interrupted",
+    "findings",
+];
+
+/// A section for every other key of the report, and for every part of its measurements.
 pub(super) fn sections(report: &Report) -> Markup {
     // A report is an object with strings for keys, so nothing of this can fail.
-    let measurements = serde_json::to_value(&report.measurements).unwrap_or_default();
-    let parts: Vec<(&String, &Value)> = report
-        .unknown
-        .iter()
-        .chain(measurements.as_object().into_iter().flatten())
+    let whole = serde_json::to_value(report).unwrap_or_default();
+    let parts: Vec<(&String, &Value)> = whole
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter(|(key, _)| !SHOWN.contains(&key.as_str()))
+        .flat_map(|(key, value)| match value.as_object() {
+            Some(measurements) if key == "measurements" => measurements.iter().collect(),
+            _ => vec![(key, value)],
+        })
         .collect();
     html! {
         @if !parts.is_empty() {
