@@ -135,7 +135,7 @@ mod tests {
         // All but three met ports that were taken.
         let mostly_taken = |count: u32| {
             let own = 40_000 + (count * 7919) % 20_000;
-            format!("198.51.100.7:{}", own + u32::from(count > 2) * 10_001)
+            format!("198.51.100.7:{}", own - u32::from(count > 2) * 10_001)
         };
         let counted = |count: u32| format!("198.51.100.7:{}", 2001 + count);
         let drawn = |count: u32| format!("198.51.100.7:{}", 1025 + (count * 31_337) % 60_000);
