@@ -46,6 +46,8 @@ impl Allocation {
 const ENOUGH: usize = 12;
 /// Sockets that kept their port, at least, for that to be a rule.
 const KEPT: usize = 2;
+/// How far above its own a socket's port lies at most where its own was taken and the next free one is given.
+const NEAR: u16 = 1024;
 /// How far apart two ports in sequence lie at most: others behind the NAT take some in between.
 const STEP: u16 = 16;
 
@@ -66,7 +68,8 @@ pub fn depth(evidence: &Evidence) -> Option<Depth> {
         .map(|(_, mapped)| mapped.get().ip())
         .collect();
     // Chance lets one in thousands keep its port; who gets another one may have met a port that is taken.
-    let kept = ports().filter(|(local, mapped)| local == mapped).count() >= KEPT;
+    let kept = ports().filter(|(local, mapped)| local == mapped).count() >= KEPT
+        || ports().all(|(local, mapped)| mapped.wrapping_sub(local) <= NEAR);
     Some(Depth {
         allocation: if kept {
             Some(Allocation::Preserved)
