@@ -22,7 +22,7 @@ pub struct Depth {
 /// How ports are chosen (RFC 4787 §4.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Allocation {
-    /// Every socket keeps its own.
+    /// Every socket keeps its own, unless another one has it.
     Preserved,
     /// Each gets one a little above the last one's.
     Sequential,
@@ -44,6 +44,10 @@ impl Allocation {
 
 /// Mappings that a rule is read from, at least: chance makes so many agree once in thousands of times.
 const ENOUGH: usize = 12;
+/// Sockets that kept their port, at least, for that to be a rule.
+const KEPT: usize = 2;
+/// How far above its own a socket's port lies at most where its own was taken and the next free one is given.
+const NEAR: u16 = 1024;
 /// How far apart two ports in sequence lie at most: others behind the NAT take some in between.
 const STEP: u16 = 16;
 
@@ -63,7 +67,9 @@ pub fn depth(evidence: &Evidence) -> Option<Depth> {
         .iter()
         .map(|(_, mapped)| mapped.get().ip())
         .collect();
-    let kept = ports().all(|(local, mapped)| local == mapped);
+    // Chance lets one in thousands keep its port; who gets another one may have met a port that is taken.
+    let kept = ports().filter(|(local, mapped)| local == mapped).count() >= KEPT
+        || ports().all(|(local, mapped)| mapped.wrapping_sub(local) <= NEAR);
     Some(Depth {
         allocation: if kept {
             Some(Allocation::Preserved)
@@ -129,10 +135,21 @@ mod tests {
                 40_000 + (count * 7919) % 20_000
             )
         };
+        // All but three met ports that were taken.
+        let mostly_taken = |count: u32| {
+            let own = 40_000 + (count * 7919) % 20_000;
+            format!("198.51.100.7:{}", own - u32::from(count > 2) * 10_001)
+        };
         let counted = |count: u32| format!("198.51.100.7:{}", 2001 + count);
         let drawn = |count: u32| format!("198.51.100.7:{}", 1025 + (count * 31_337) % 60_000);
         let rows = [
             (seen(kept), Allocation::Preserved, Some(true), Some(true)),
+            (
+                seen(mostly_taken),
+                Allocation::Preserved,
+                Some(false),
+                Some(true),
+            ),
             (seen(two), Allocation::Preserved, Some(true), Some(false)),
             (
                 seen(counted),

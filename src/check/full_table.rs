@@ -6,6 +6,9 @@ use crate::{
     probe::evidence::Evidence,
 };
 
+/// Sockets that never opened, at least: one may have met nothing but loss.
+const SEVERAL: u32 = 3;
+
 /// `conntrack-table-full` as it shows from the LAN: the flow of the port that was chosen is answered and no fresh
 /// one is, or some of many sockets opened and others never did. Neither tells a full table from a quota, or from a
 /// rule that lets one port out alone, and the finding says so.
@@ -51,7 +54,7 @@ fn known_flow_alone(evidence: &Evidence, context: &Context) -> Option<(String, S
 fn some_of_many(evidence: &Evidence) -> Option<(String, String)> {
     let depth = evidence.depth.as_ref()?;
     let opened = depth.sockets.len();
-    (depth.unopened > 0 && opened > 0 && !evidence.interrupted).then(|| {
+    (depth.unopened >= SEVERAL && opened > 0 && !evidence.interrupted).then(|| {
         (
             format!(
                 "{} of {} sockets were never answered, the others were",
@@ -95,7 +98,7 @@ mod tests {
 
     #[test]
     fn sockets_that_never_open_beside_others_are_told() {
-        for (unopened, expected) in [(0, false), (3, true)] {
+        for (unopened, expected) in [(0, false), (2, false), (3, true)] {
             let socket = (local("192.168.1.10:40300"), mapped("198.51.100.7:40300"));
             let evidence = Evidence {
                 depth: Some(DepthEvidence {

@@ -268,7 +268,20 @@ pub(crate) fn drawn(rng: &mut StdRng) -> Kind {
 
 /// Where chance gives two flows of a socket one address or two, and ports do not tell, nobody can say on what the
 /// mapping depends: there, the addresses are paired.
+///
+/// Two sockets that chance gives one port towards different hosts are one to a filter that lets strangers in: such a
+/// NAT delivers to the wrong socket, and nobody sells it. There, a port belongs to one mapping.
 fn sane(kind: Kind) -> Kind {
+    let shares = kind.allocation == PortAllocation::Random
+        && kind.filtering != Dependence::AddressAndPortDependent;
+    let kind = if shares {
+        Kind {
+            port_scope: Scope::PerMapping,
+            ..kind
+        }
+    } else {
+        kind
+    };
     let tells = kind.mapping == Mapping::Translate(Dependence::EndpointIndependent)
         || kind.allocation == PortAllocation::Random
         || kind.port_scope == Scope::PerMapping;

@@ -21,8 +21,10 @@ pub(super) struct Candidate {
     pub(super) socket: SocketKey,
     /// Names the last request made for it; answers to earlier ones no longer count.
     pub(super) index: u32,
-    /// Fresh sockets used so far.
+    /// Fresh sockets used so far, but for those whose address the token was not good for.
     pub(super) attempts: u8,
+    /// How many those were.
+    pub(super) foreign: u8,
     pub(super) stage: Stage,
     pub(super) deadline: Option<Instant>,
     pub(super) sample: Sample,
@@ -69,6 +71,7 @@ impl Candidate {
             socket,
             index: 0,
             attempts: 0,
+            foreign: 0,
             stage: Stage::Planned,
             deadline: Some(at),
             sample: Sample::Open,

@@ -9,6 +9,10 @@ use crate::{
     types::MappedAddr,
 };
 
+/// Fresh sockets for one candidate that may have an address which the token is not good for: with two addresses one
+/// in thousands needs more.
+const MAX_FOREIGN: u8 = 12;
+
 impl Lifetime {
     pub(super) fn handle_reply(&mut self, reply: Reply, socket: SocketKey, now: Instant) {
         self.last_packet = now;
@@ -140,6 +144,12 @@ impl Lifetime {
             matches!(candidate.stage, Stage::Opening | Stage::Unconfirmed)
         });
         if concerns && is_fresh && reason == Refused::Token && self.is_accepted {
+            if let Some(candidate) = self.candidates.get_mut(place)
+                && candidate.foreign < MAX_FOREIGN
+            {
+                candidate.foreign += 1;
+                candidate.attempts = candidate.attempts.saturating_sub(1);
+            }
             self.begin_again(place, now);
         } else if concerns {
             match reason {
