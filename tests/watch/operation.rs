@@ -156,7 +156,12 @@ fn stranger(config: &Path) -> tool::Ended {
     let folder = tempfile::tempdir().unwrap();
     open_to_all(folder.path());
     let program = folder.path().join("natcheck");
-    fs::copy(tool::program(), &program).unwrap();
+    // A copy written by this process could be held open by another test's child, and not be run.
+    let copied = Command::new("cp")
+        .arg(tool::program())
+        .arg(&program)
+        .status();
+    assert!(copied.unwrap().success());
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     let mut command = Command::new("setpriv");
     command
