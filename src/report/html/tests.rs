@@ -1,7 +1,10 @@
 //! Pages of saved reports: what they show, and that a stranger's words stay words.
 
 use super::*;
-use crate::report::{json, model::calls::Callback};
+use crate::report::{
+    json,
+    model::{RuleChange, calls::Callback},
+};
 
 fn fixture(name: &str) -> Report {
     let path = format!(
@@ -76,7 +79,7 @@ fn the_words_of_strangers_stay_words() {
 }
 
 #[test]
-fn what_this_version_does_not_know_is_shown_too() {
+fn what_has_no_picture_and_what_is_not_known_is_shown_too() {
     let mut report = fixture("ok");
     let incidents = serde_json::json!([
         {"at": "2026-11-25T01:00:00Z", "what": "rebound", "took_s": 3.5},
@@ -88,8 +91,10 @@ fn what_this_version_does_not_know_is_shown_too() {
         .measurements
         .unknown
         .insert("calls_seen".into(), calls);
+    report.rules = Some(vec![RuleChange::default()]);
     let page = render(&report);
     for words in [
+        "<summary><code>rules</code></summary>",
         "<summary><code>incidents</code></summary>",
         "<th>took_s</th>",
         "<td>3.5</td>",
