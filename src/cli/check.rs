@@ -100,19 +100,10 @@ pub(crate) fn run(check: &CheckArgs, common: &Common, progress: &Progress) -> Re
         }
         config.callback.clone_from(&args.callback);
         config.calls = args.echo.as_ref().map(|number| {
-            Box::new(CallsConfig {
-                number: number.clone(),
-                far_end: FarEnd::Echo,
-                credentials: credentials
-                    .clone()
-                    .or_else(|| is_node.then(|| Credentials::named(RADIO))),
-                calls: ECHO_CALLS,
-                plan: CallPlan {
-                    talk: ECHO_TALK,
-                    ..CallPlan::default()
-                },
-                ..CallsConfig::new(provider, CALLS_SOCKET, rand::random())
-            })
+            let caller = credentials
+                .clone()
+                .or_else(|| is_node.then(|| Credentials::named(RADIO)));
+            Box::new(echo_calls(number, caller, provider))
         });
         config.credentials = credentials;
         config.same_port = args.local_port.is_some();
@@ -153,6 +144,21 @@ pub(crate) fn run(check: &CheckArgs, common: &Common, progress: &Progress) -> Re
         }
         Ok(status)
     })
+}
+
+/// The test calls to an echo.
+fn echo_calls(number: &str, caller: Option<Credentials>, provider: PeerAddr) -> CallsConfig {
+    CallsConfig {
+        number: number.to_owned(),
+        far_end: FarEnd::Echo,
+        credentials: caller,
+        calls: ECHO_CALLS,
+        plan: CallPlan {
+            talk: ECHO_TALK,
+            ..CallPlan::default()
+        },
+        ..CallsConfig::new(provider, CALLS_SOCKET, rand::random())
+    }
 }
 
 /// What is to be seen of this host as a router, where it is one; `None` where it is none, or where this
