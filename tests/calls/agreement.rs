@@ -85,7 +85,7 @@ fn wireshark_reads_the_frames_that_we_sent_and_received() {
     let capture = folder.path().join("calls.pcap");
     let mut command = Command::new("tcpdump");
     command
-        .args(["-i", "any", "-U", "-w"])
+        .args(["-i", "any", "--immediate-mode", "-U", "-w"])
         .arg(&capture)
         .arg("udp");
     let mut tcpdump = Process::start(&mut command, &site.near(), &folder.path().join("log"));

@@ -86,7 +86,8 @@ fn full_a_timeout_of_65_s_is_enough() {
     assert_eq!(report["measurements"]["reachable"]["fraction"], 1);
     assert_eq!(findings(&report), [""; 0]);
     assert_eq!(ended.status, 0);
-    assert!(ended.took <= Duration::from_secs(125), "{:?}", ended.took);
+    // A check takes 8 s more than its longest idle time.
+    assert!(ended.took <= Duration::from_secs(128), "{:?}", ended.took);
 }
 
 #[test]
