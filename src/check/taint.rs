@@ -14,7 +14,7 @@ use std::{fmt, net::IpAddr};
 
 use crate::os::{
     conntrack::Entry,
-    route::{Address, Link, Route, Way},
+    route::{Address, Link, Passing, Route, Way},
 };
 
 pub use finding::{Inspected, findings, table_finding};
@@ -120,6 +120,38 @@ pub fn ends(entry: &Entry, router: &Router) -> Ends {
         known_as: entry.reply.destination.ip(),
         inbound: false,
     }
+}
+
+/// The way that packets of an entry take out now, by what the router `answers` to the question for the way to an
+/// address; `None` where there is none.
+///
+/// # Errors
+///
+/// Those of the router.
+pub fn way_out<E>(
+    entry: &Entry,
+    router: &Router,
+    mut answers: impl FnMut(IpAddr, Passing) -> Result<Option<Way>, E>,
+) -> Result<Option<Way>, E> {
+    let ends = ends(entry, router);
+    let own = router.owners(ends.inside).next().is_some();
+    let from = if own {
+        None
+    } else {
+        let inside = answers(ends.inside, Passing::default())?;
+        inside.map(|way| (ends.inside, way.link))
+    };
+    let (inner, outer) = if ends.inbound {
+        (entry.reply.source, entry.original.source)
+    } else {
+        (entry.original.source, entry.reply.source)
+    };
+    let passing = Passing {
+        from,
+        mark: entry.mark,
+        ports: Some((inner.port(), outer.port())),
+    };
+    answers(ends.outside, passing)
 }
 
 /// Judges an entry. `way` is the one that the kernel takes now from the inside to the outside; `None`

@@ -42,7 +42,7 @@ pub fn udp(source: SocketAddr, destination: SocketAddr, payload: &[u8]) -> Optio
     )
 }
 
-/// An ICMP error of this type and code that quotes `quoted`, a packet; `None` as with [`udp`].
+/// An ICMP error of this type and code that quotes `quoted`, a packet; `None` as with [`udp()`].
 #[must_use]
 pub fn icmp_error(from: IpAddr, to: IpAddr, kind: u8, code: u8, quoted: &[u8]) -> Option<Vec<u8>> {
     let mut message = vec![0; ICMP_HEADER];

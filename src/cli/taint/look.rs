@@ -7,13 +7,13 @@ use std::{
 
 use anyhow::Result;
 use iax2_natcheck::{
-    check::taint::{self, Inspected, Judged, Liveness, Router, ends, liveness},
+    check::taint::{self, Inspected, Judged, Liveness, Router, liveness},
     os::{
         OsError,
         conntrack::{Entry, Reading, Table, Wanted},
         firewall,
         leak::Leaks,
-        route::{Passing, Routing, Way},
+        route::{Routing, Way},
         sysctl,
     },
     report::assemble::Looked,
@@ -241,25 +241,10 @@ impl Inspector {
 
     /// The way that packets of the entry take out now.
     fn way(&mut self, entry: &Entry, router: &Router) -> Result<Option<Way>> {
-        let ends = ends(entry, router);
-        let own = router.owners(ends.inside).next().is_some();
-        let from = if own {
-            None
-        } else {
-            let inside = self.routing.way(ends.inside, Passing::default())?;
-            inside.map(|way| (ends.inside, way.link))
-        };
-        let (inner, outer) = if ends.inbound {
-            (entry.reply.source, entry.original.source)
-        } else {
-            (entry.original.source, entry.reply.source)
-        };
-        let passing = Passing {
-            from,
-            mark: entry.mark,
-            ports: Some((inner.port(), outer.port())),
-        };
-        Ok(self.routing.way(ends.outside, passing)?)
+        let routing = &mut self.routing;
+        Ok(taint::way_out(entry, router, |to, passing| {
+            routing.way(to, passing)
+        })?)
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    check::taint::{self, Judged, NatRule, Router, ends},
+    check::taint::{self, Judged, NatRule, Router},
     guard::observation::{FlowEntry, Observer, ProviderId, Seen, TimerClass},
     os::{
         OsError,
@@ -139,25 +139,8 @@ impl Look {
             routes: self.routing.routes()?,
             rules: rules.clone(),
         };
-        let ends = ends(entry, &router);
-        let own = router.owners(ends.inside).next().is_some();
-        let from = if own {
-            None
-        } else {
-            let inside = self.routing.way(ends.inside, Passing::default())?;
-            inside.map(|way| (ends.inside, way.link))
-        };
-        let (inner, outer) = if ends.inbound {
-            (entry.reply.source, entry.original.source)
-        } else {
-            (entry.original.source, entry.reply.source)
-        };
-        let passing = Passing {
-            from,
-            mark: entry.mark,
-            ports: Some((inner.port(), outer.port())),
-        };
-        let way = self.routing.way(ends.outside, passing)?;
+        let routing = &mut self.routing;
+        let way = taint::way_out(entry, &router, |to, passing| routing.way(to, passing))?;
         Ok(taint::judge(entry, &router, way, None))
     }
 
