@@ -50,7 +50,7 @@ fn rich() -> Value {
         "media": {"sent": 5000, "received": 4900, "lost": 100, "reordered": 3, "duplicated": 0,
                   "jitter_ms": 4.4, "one_way": false, "delay_ms": {"min": 20, "median": 24.5, "p95": 40, "max": 61}}
     });
-    measured["calls_seen"] =
+    measured["calls_dreamt"] =
         json!([{"number": 4711, "frames": ["NEW", "ACCEPT"], "ended": {"cause": 16}}]);
     report["incidents"] = json!([
         {"began": "2026-11-24T03:00:00Z", "what": "x".repeat(300), "ended": null}

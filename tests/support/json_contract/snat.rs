@@ -50,11 +50,11 @@ pub(super) fn agree(report: &Value, must: &mut dyn FnMut(bool, &str)) {
     let asked = report["provider"].is_object();
     must(
         match report["command"].as_str() {
-            Some("snat") => !asked,
+            Some("snat" | "analyze") => !asked,
             Some("taint") => true,
             _ => asked,
         },
-        "every command but snat and taint asks a provider",
+        "every command but snat, analyze and taint asks a provider",
     );
     must(
         (report["command"] == "snat") == report["rules"].is_array(),
