@@ -170,7 +170,7 @@ mod tests {
     use super::*;
 
     async fn asked(question: &str) -> String {
-        let (mut near, far) = tokio::io::duplex(4096);
+        let (mut near, far) = tokio::io::duplex(2 * QUESTION);
         near.write_all(question.as_bytes()).await.unwrap();
         near.shutdown().await.unwrap();
         one(far, "page\n").await.unwrap();
