@@ -422,7 +422,10 @@ impl Live {
         let [caller, callee] = call.last;
         let quiet = |last: Option<Mark>| last.map(|last| now.since(&last));
         match (quiet(caller), quiet(callee)) {
-            (Some(since), None) if call.requests > 1 && since >= Duration::from_secs(2) => {
+            // One NEW may have been lost. Two, or a callee that gave a token and then says nothing, are more.
+            (Some(since), None)
+                if (call.requests > 1 || call.had_token) && since >= Duration::from_secs(2) =>
+            {
                 End::Unanswered
             }
             (Some(one), Some(other)) if one >= SILENCE && other >= SILENCE => {
