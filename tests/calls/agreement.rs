@@ -39,7 +39,7 @@ const FIELDS: [&str; 12] = [
 
 #[test]
 #[ignore = "needs root, ip, nft, the Asterisk that tests/all fetches, and a minute"]
-fn full_the_far_end_counts_the_same_loss() {
+fn the_far_end_counts_the_same_loss() {
     let site = Site::behind([LINUX]);
     let provider = Asterisk::registrar(PROVIDER)
         .jitter_buffer()
