@@ -46,6 +46,8 @@ impl Capturing {
         let mut command = Command::new("tcpdump");
         command.args([
             "--immediate-mode",
+            "-s",
+            "2048",
             "-U",
             "-B",
             "8192",

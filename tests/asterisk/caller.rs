@@ -233,7 +233,7 @@ fn asterisk_is_told_how_each_extension_fares() {
         ("610", ": No such context/extension"),
     ] {
         originate(&client, "alice", extension, "application Echo");
-        wait_for_log(&client, &format!("Called to-alice/{extension}"), &[words]);
+        wait_for_log(&client, &format!("CALLED NUMBER   : {extension}"), &[words]);
     }
     server.wait_for(&["to 602:", "(cause 17)"]);
     server.wait_for(&["to 604:", "rejected, Call rejected (cause 21)"]);

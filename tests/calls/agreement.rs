@@ -85,7 +85,17 @@ fn wireshark_reads_the_frames_that_we_sent_and_received() {
     let capture = folder.path().join("calls.pcap");
     let mut command = Command::new("tcpdump");
     command
-        .args(["-i", "any", "--immediate-mode", "-U", "-w"])
+        .args([
+            "-i",
+            "any",
+            "--immediate-mode",
+            "-s",
+            "2048",
+            "-B",
+            "8192",
+            "-U",
+            "-w",
+        ])
         .arg(&capture)
         .arg("udp");
     let mut tcpdump = Process::start(&mut command, &site.near(), &folder.path().join("log"));

@@ -63,6 +63,8 @@ fn captured(folder: &Path, kinds: &[Kind<'_>]) -> (Vec<Value>, Vec<Seen>) {
     let mut tcpdump = Command::new("tcpdump");
     tcpdump.args([
         "--immediate-mode",
+        "-s",
+        "2048",
         "-i",
         "lo",
         "-U",
