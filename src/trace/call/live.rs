@@ -421,6 +421,9 @@ impl Live {
         let call = &self.call;
         let [caller, callee] = call.last;
         let quiet = |last: Option<Mark>| last.map(|last| now.since(&last));
+        // A call token is given without a call.
+        let spoke = self.numbers[Side::Callee.index()].is_some();
+        let callee = callee.filter(|_| spoke || !call.token);
         match (quiet(caller), quiet(callee)) {
             // One NEW may have been lost. Two, or a callee that gave a token and then says nothing, are more.
             (Some(since), None)
