@@ -2,7 +2,12 @@
 
 #![allow(clippy::unwrap_used)] // the helpers of tests are no tests to the lint
 
-use std::{process::Command, thread, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    thread,
+    time::Duration,
+};
 
 use iax2_natcheck::wire::iax2::{
     command::FrameType,
@@ -77,12 +82,9 @@ fn the_far_end_counts_the_same_loss() {
 /// One frame as both tell of it: from us or to us, the two call numbers, clock, sequence numbers, and what it is.
 type Seen = (bool, u16, u16, u32, u8, u8, String);
 
-#[test]
-#[ignore = "needs root, ip, nft, tcpdump, tshark and the Asterisk that tests/all fetches"]
-fn wireshark_reads_the_frames_that_we_sent_and_received() {
-    let (site, _provider) = site(LINUX);
-    let folder = tempfile::tempdir().unwrap();
-    let capture = folder.path().join("calls.pcap");
+/// Captures all UDP of the client's host.
+fn capturing(site: &Site, folder: &Path) -> (PathBuf, Process) {
+    let capture = folder.join("calls.pcap");
     let mut command = Command::new("tcpdump");
     command
         .args([
@@ -98,9 +100,18 @@ fn wireshark_reads_the_frames_that_we_sent_and_received() {
         ])
         .arg(&capture)
         .arg("udp");
-    let mut tcpdump = Process::start(&mut command, &site.near(), &folder.path().join("log"));
+    let tcpdump = Process::start(&mut command, &site.near(), &folder.join("log"));
     let listens = || tcpdump.output().contains("listening").then_some(());
     assert!(process::poll(Duration::from_secs(10), listens).is_some());
+    (capture, tcpdump)
+}
+
+#[test]
+#[ignore = "needs root, ip, nft, tcpdump, tshark and the Asterisk that tests/all fetches"]
+fn wireshark_reads_the_frames_that_we_sent_and_received() {
+    let (site, _provider) = site(LINUX);
+    let folder = tempfile::tempdir().unwrap();
+    let (capture, mut tcpdump) = capturing(&site, folder.path());
 
     let calls = [
         ("alice", "600", "--dtmf 12"),
