@@ -4,21 +4,20 @@
 //! Every full frame is handed over, and of media one packet in [`SAMPLE`]: enough to tell that a
 //! call carries audio, and little enough not to be felt.
 
-use std::{io, net::SocketAddr, os::fd::AsRawFd as _};
+use std::{net::SocketAddr, os::fd::AsRawFd as _};
 
 use nix::{
     errno::Errno,
-    sys::socket::{AddressFamily, LinkAddr, SockFlag, SockProtocol, SockType, recvfrom, socket},
+    sys::socket::{LinkAddr, recvfrom},
 };
-use socket2::{SockFilter, SockRef};
+use socket2::SockFilter;
 
 use crate::{
     os::{
         OsError,
         packet_filter::{
-            INCOMING, INDEX_IP_HEADER, JUMP_EQUAL, JUMP_SET, LOAD_BYTE, LOAD_BYTE_INDEXED,
-            LOAD_HALF, LOAD_HALF_INDEXED, LOAD_WORD, OUTGOING, PACKET_TYPE, RANDOM, RETURN,
-            SHIFT_RIGHT, Step, assembled,
+            self, INCOMING, JUMP_EQUAL, JUMP_SET, LOAD_BYTE, LOAD_BYTE_INDEXED, LOAD_WORD, NEXT,
+            OUTGOING, PACKET_TYPE, RANDOM, RETURN, Step, assembled, by_version, udp4, udp6,
         },
         readable::Readable,
     },
@@ -27,6 +26,8 @@ use crate::{
 
 /// Of this many packets of media one is seen, on average.
 pub const SAMPLE: u32 = 32;
+/// The bit of the first octet that a full frame has (RFC 5456 §8.1.1).
+const FULL: u32 = 0x80;
 /// The largest packet of a full frame that can be.
 const SNAP: usize = 2048;
 
@@ -69,27 +70,9 @@ impl Capture {
     /// [`OsError::NotPermitted`] without `CAP_NET_RAW`.
     pub fn open(port: u16) -> Result<Self, OsError> {
         const WHAT: &str = "packets of the PBX's port cannot be watched";
-        let open = || -> io::Result<Readable> {
-            // Without a link-layer header: PPP has none, Ethernet has.
-            let socket = socket(
-                AddressFamily::Packet,
-                SockType::Datagram,
-                SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK,
-                SockProtocol::EthAll,
-            )?;
-            SockRef::from(&socket).attach_filter(&filter(port))?;
-            // What came in before the filter was there is anything.
-            let mut packet = [0; 64];
-            while recvfrom::<LinkAddr>(socket.as_raw_fd(), &mut packet).is_ok() {}
-            Readable::new(socket)
-        };
-        let socket = open().map_err(|error| match error.raw_os_error() {
-            Some(nix::libc::EPERM | nix::libc::EACCES) => OsError::NotPermitted { what: WHAT },
-            _ => OsError::Netlink {
-                what: WHAT,
-                source: error,
-            },
-        })?;
+        let socket = packet_filter::listen(&filter(port), WHAT)?;
+        let socket =
+            Readable::new(socket).map_err(|source| OsError::Netlink { what: WHAT, source })?;
         Ok(Self {
             socket,
             packet: vec![0; SNAP],
@@ -143,53 +126,29 @@ impl Capture {
 /// Lets through UDP from or to `port` that left or came in: full frames, and a sample of the rest.
 fn filter(port: u16) -> Vec<SockFilter> {
     use Step::{At, Do, If};
-    let port = u32::from(port);
-    let steps = [
+    let mut steps = vec![
         Do(LOAD_WORD, PACKET_TYPE),
-        If(JUMP_EQUAL, OUTGOING, "ours", "not out"),
-        At("not out"),
-        If(JUMP_EQUAL, INCOMING, "ours", "drop"),
+        If(JUMP_EQUAL, OUTGOING, "ours", NEXT),
+        If(JUMP_EQUAL, INCOMING, NEXT, "drop"),
         At("ours"),
-        Do(LOAD_BYTE, 0),
-        Do(SHIFT_RIGHT, 4),
-        If(JUMP_EQUAL, 4, "v4", "not v4"),
-        At("not v4"),
-        If(JUMP_EQUAL, 6, "v6", "drop"),
-        At("v4"),
-        Do(LOAD_BYTE, 9),
-        If(JUMP_EQUAL, 17, "udp", "drop"),
-        At("udp"),
-        Do(LOAD_HALF, 6),
-        If(JUMP_SET, 0x1fff, "drop", "first fragment"),
-        At("first fragment"),
-        Do(INDEX_IP_HEADER, 0),
-        Do(LOAD_HALF_INDEXED, 0),
-        If(JUMP_EQUAL, port, "frame", "other port"),
-        At("other port"),
-        Do(LOAD_HALF_INDEXED, 2),
-        If(JUMP_EQUAL, port, "frame", "drop"),
-        At("frame"),
+    ];
+    steps.extend(by_version());
+    steps.extend(udp4(port));
+    steps.extend([
         Do(LOAD_BYTE_INDEXED, 8),
-        If(JUMP_SET, 0x80, "take", "media"),
-        At("v6"),
-        Do(LOAD_BYTE, 6),
-        If(JUMP_EQUAL, 17, "udp6", "drop"),
-        At("udp6"),
-        Do(LOAD_HALF, 40),
-        If(JUMP_EQUAL, port, "frame6", "other port6"),
-        At("other port6"),
-        Do(LOAD_HALF, 42),
-        If(JUMP_EQUAL, port, "frame6", "drop"),
-        At("frame6"),
+        If(JUMP_SET, FULL, "take", "media"),
+    ]);
+    steps.extend(udp6(port));
+    steps.extend([
         Do(LOAD_BYTE, 48),
-        If(JUMP_SET, 0x80, "take", "media"),
+        If(JUMP_SET, FULL, "take", NEXT),
         At("media"),
         Do(LOAD_WORD, RANDOM),
-        If(JUMP_SET, SAMPLE - 1, "drop", "take"),
+        If(JUMP_SET, SAMPLE - 1, "drop", NEXT),
         At("take"),
         Do(RETURN, u32::try_from(SNAP).unwrap_or(u32::MAX)),
         At("drop"),
         Do(RETURN, 0),
-    ];
+    ]);
     assembled(&steps)
 }

@@ -3,23 +3,22 @@
 
 use std::{
     collections::BTreeMap,
-    io,
     net::{IpAddr, SocketAddr},
     os::fd::{AsRawFd, OwnedFd},
 };
 
 use nix::{
     errno::Errno,
-    sys::socket::{AddressFamily, LinkAddr, SockFlag, SockProtocol, SockType, recvfrom, socket},
+    sys::socket::{LinkAddr, recvfrom},
 };
-use socket2::{SockFilter, SockRef};
+use socket2::SockFilter;
 
 use crate::{
     os::{
         OsError,
         packet_filter::{
-            AND, INDEX_IP_HEADER, JUMP_EQUAL, JUMP_SET, LOAD_BYTE, LOAD_HALF, LOAD_HALF_INDEXED,
-            LOAD_WORD, OUTGOING, PACKET_TYPE, RETURN, SHIFT_RIGHT, Step, assembled,
+            self, AND, JUMP_EQUAL, LOAD_BYTE, LOAD_WORD, NEXT, OUTGOING, PACKET_TYPE, RETURN, Step,
+            assembled, by_version, udp4, udp6,
         },
     },
     wire::link::{LinkType, Udp},
@@ -54,32 +53,10 @@ impl Leaks {
     /// [`OsError::NotPermitted`] without `CAP_NET_RAW`.
     pub fn open(port: u16) -> Result<Self, OsError> {
         const WHAT: &str = "packets on the wire cannot be watched";
-        let open = || -> io::Result<OwnedFd> {
-            // Without a link-layer header: PPP has none, Ethernet has.
-            let socket = socket(
-                AddressFamily::Packet,
-                SockType::Datagram,
-                SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK,
-                SockProtocol::EthAll,
-            )?;
-            SockRef::from(&socket).attach_filter(&filter(port))?;
-            Ok(socket)
-        };
-        let socket = open().map_err(|error| match error.raw_os_error() {
-            Some(nix::libc::EPERM | nix::libc::EACCES) => OsError::NotPermitted { what: WHAT },
-            _ => OsError::Netlink {
-                what: WHAT,
-                source: error,
-            },
-        })?;
-        let mut leaks = Self {
-            socket,
+        Ok(Self {
+            socket: packet_filter::listen(&filter(port), WHAT)?,
             seen: BTreeMap::new(),
-        };
-        // What came in before the filter was there is anything.
-        leaks.take(port)?;
-        leaks.seen.clear();
-        Ok(leaks)
+        })
     }
 
     /// Takes what has been seen, without waiting.
@@ -155,55 +132,28 @@ fn headers(octets: &[u8]) -> Option<(SocketAddr, SocketAddr)> {
 /// Lets through what goes out, is UDP from or to `port`, and has a source of RFC 1918, 4193 or 6598.
 fn filter(port: u16) -> Vec<SockFilter> {
     use Step::{At, Do, If};
-    let port = u32::from(port);
-    let steps = [
+    let mut steps = vec![
         Do(LOAD_WORD, PACKET_TYPE),
-        If(JUMP_EQUAL, OUTGOING, "out", "drop"),
-        At("out"),
-        Do(LOAD_BYTE, 0),
-        Do(SHIFT_RIGHT, 4),
-        If(JUMP_EQUAL, 4, "v4", "not v4"),
-        At("not v4"),
-        If(JUMP_EQUAL, 6, "v6", "drop"),
-        At("v4"),
-        Do(LOAD_BYTE, 9),
-        If(JUMP_EQUAL, 17, "udp", "drop"),
-        At("udp"),
-        Do(LOAD_HALF, 6),
-        If(JUMP_SET, 0x1fff, "drop", "first fragment"),
-        At("first fragment"),
-        Do(INDEX_IP_HEADER, 0),
-        Do(LOAD_HALF_INDEXED, 0),
-        If(JUMP_EQUAL, port, "source", "other port"),
-        At("other port"),
-        Do(LOAD_HALF_INDEXED, 2),
-        If(JUMP_EQUAL, port, "source", "drop"),
-        At("source"),
+        If(JUMP_EQUAL, OUTGOING, NEXT, "drop"),
+    ];
+    steps.extend(by_version());
+    steps.extend(udp4(port));
+    steps.extend([
         Do(LOAD_WORD, 12),
         Do(AND, 0xff00_0000),
-        If(JUMP_EQUAL, 0x0a00_0000, "take", "not 10/8"),
-        At("not 10/8"),
+        If(JUMP_EQUAL, 0x0a00_0000, "take", NEXT),
         Do(LOAD_WORD, 12),
         Do(AND, 0xfff0_0000),
-        If(JUMP_EQUAL, 0xac10_0000, "take", "not 172.16/12"),
-        At("not 172.16/12"),
+        If(JUMP_EQUAL, 0xac10_0000, "take", NEXT),
         Do(LOAD_WORD, 12),
         Do(AND, 0xffff_0000),
-        If(JUMP_EQUAL, 0xc0a8_0000, "take", "not 192.168/16"),
-        At("not 192.168/16"),
+        If(JUMP_EQUAL, 0xc0a8_0000, "take", NEXT),
         Do(LOAD_WORD, 12),
         Do(AND, 0xffc0_0000),
         If(JUMP_EQUAL, 0x6440_0000, "take", "drop"),
-        At("v6"),
-        Do(LOAD_BYTE, 6),
-        If(JUMP_EQUAL, 17, "udp6", "drop"),
-        At("udp6"),
-        Do(LOAD_HALF, 40),
-        If(JUMP_EQUAL, port, "source6", "other port6"),
-        At("other port6"),
-        Do(LOAD_HALF, 42),
-        If(JUMP_EQUAL, port, "source6", "drop"),
-        At("source6"),
+    ]);
+    steps.extend(udp6(port));
+    steps.extend([
         Do(LOAD_BYTE, 8),
         Do(AND, 0xfe),
         If(JUMP_EQUAL, 0xfc, "take", "drop"),
@@ -211,7 +161,7 @@ fn filter(port: u16) -> Vec<SockFilter> {
         Do(RETURN, u32::try_from(SNAP).unwrap_or(u32::MAX)),
         At("drop"),
         Do(RETURN, 0),
-    ];
+    ]);
     assembled(&steps)
 }
 

@@ -5,7 +5,7 @@
 //! `pnet::datalink`, which gives neither times nor losses.
 
 use std::{
-    io::{self, IoSliceMut},
+    io::IoSliceMut,
     os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
     time::{Duration, SystemTime},
 };
@@ -13,10 +13,7 @@ use std::{
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
-    sys::socket::{
-        AddressFamily, ControlMessageOwned, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType,
-        recvmsg, setsockopt, socket, sockopt,
-    },
+    sys::socket::{ControlMessageOwned, LinkAddr, MsgFlags, recvmsg, setsockopt, sockopt},
 };
 use socket2::{SockFilter, SockRef};
 
@@ -24,8 +21,8 @@ use crate::{
     os::{
         OsError,
         packet_filter::{
-            INDEX_IP_HEADER, INTERFACE, JUMP_EQUAL, JUMP_SET, LOAD_BYTE, LOAD_HALF,
-            LOAD_HALF_INDEXED, LOAD_WORD, NEXT, RETURN, SHIFT_RIGHT, Step, assembled,
+            self, INDEX_IP_HEADER, INTERFACE, JUMP_EQUAL, JUMP_SET, LOAD_BYTE, LOAD_HALF,
+            LOAD_HALF_INDEXED, LOAD_WORD, NEXT, OUTGOING, RETURN, Step, assembled, by_version,
         },
     },
     wire::{link::LinkType, pcap::Packet},
@@ -35,8 +32,6 @@ use crate::{
 const SNAP: usize = 262_144;
 /// Room in the kernel for packets that wait to be read.
 const ROOM: usize = 16 * 1024 * 1024;
-/// A packet of this host's own (`PACKET_OUTGOING`, packet(7)).
-const OUTGOING: u8 = 4;
 
 /// Listens on one interface, or on all.
 #[derive(Debug)]
@@ -61,37 +56,20 @@ impl LiveCapture {
                 name: name.to_owned(),
             })?,
         };
-        let open = || -> io::Result<OwnedFd> {
-            let socket = socket(
-                AddressFamily::Packet,
-                SockType::Datagram,
-                SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK,
-                SockProtocol::EthAll,
-            )?;
-            let own = SockRef::from(&socket);
-            own.attach_filter(&filter(index, ports))?;
-            // The system may grant less; what does not fit is counted.
-            let _ = own.set_recv_buffer_size(ROOM);
-            setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
-            setsockopt(&socket, sockopt::RxqOvfl, &1)?;
-            Ok(socket)
-        };
-        let socket = open().map_err(|error| match error.raw_os_error() {
-            Some(nix::libc::EPERM | nix::libc::EACCES) => OsError::NotPermitted { what: WHAT },
-            _ => OsError::Netlink {
+        let socket = packet_filter::listen(&filter(index, ports), WHAT)?;
+        // The system may grant less; what does not fit is counted.
+        let _ = SockRef::from(&socket).set_recv_buffer_size(ROOM);
+        setsockopt(&socket, sockopt::ReceiveTimestampns, &true)
+            .and_then(|()| setsockopt(&socket, sockopt::RxqOvfl, &1))
+            .map_err(|error| OsError::Netlink {
                 what: WHAT,
-                source: error,
-            },
-        })?;
-        let mut capture = Self {
+                source: error.into(),
+            })?;
+        Ok(Self {
             socket,
             buffer: vec![0; SNAP],
             dropped: 0,
-        };
-        // What came in before the filter was there is anything.
-        while capture.next_packet(Duration::ZERO)?.is_some() {}
-        capture.dropped = 0;
-        Ok(capture)
+        })
     }
 
     /// Packets that the kernel lost because they were not read in time.
@@ -147,7 +125,7 @@ impl LiveCapture {
             let loops = message
                 .address
                 .as_ref()
-                .is_some_and(|from| from.pkttype() == OUTGOING && is_loopback(from));
+                .is_some_and(|from| u32::from(from.pkttype()) == OUTGOING && is_loopback(from));
             (message.bytes, loops)
         };
         // The kernel counts in 32 bits.
@@ -187,11 +165,8 @@ fn filter(interface: u32, ports: &[u16]) -> Vec<SockFilter> {
             If(JUMP_EQUAL, interface, NEXT, "drop"),
         ]);
     }
+    steps.extend(by_version());
     steps.extend([
-        Do(LOAD_BYTE, 0),
-        Do(SHIFT_RIGHT, 4),
-        If(JUMP_EQUAL, 4, "v4", NEXT),
-        If(JUMP_EQUAL, 6, "v6", "drop"),
         At("v4"),
         Do(LOAD_BYTE, 9),
         If(JUMP_EQUAL, 1, "take", NEXT),

@@ -1,8 +1,16 @@
-//! Programs for the kernel's packet filter, written with labels instead of distances.
+//! Sockets that see packets as they pass, and the programs by which the kernel picks them, written with labels
+//! instead of distances.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    io,
+    os::fd::{AsRawFd as _, OwnedFd},
+};
 
-use socket2::SockFilter;
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, socket};
+use socket2::{SockFilter, SockRef};
+
+use super::OsError;
 
 /// A packet of this host's own or one that it passes on (`PACKET_OUTGOING`, packet(7)).
 pub(super) const OUTGOING: u32 = 4;
@@ -69,4 +77,72 @@ pub(super) fn assembled(steps: &[Step]) -> Vec<SockFilter> {
         }
     }
     program
+}
+
+/// A socket that does not block, for the packets of every interface that `filter` takes, from the IP header on:
+/// PPP has no link-layer header, Ethernet has. `what` says what cannot be done without it.
+pub(super) fn listen(filter: &[SockFilter], what: &'static str) -> Result<OwnedFd, OsError> {
+    let open = || -> io::Result<OwnedFd> {
+        let socket = socket(
+            AddressFamily::Packet,
+            SockType::Datagram,
+            SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK,
+            SockProtocol::EthAll,
+        )?;
+        SockRef::from(&socket).attach_filter(filter)?;
+        // What came in before the filter was there is anything.
+        while recv(socket.as_raw_fd(), &mut [0], MsgFlags::empty()).is_ok() {}
+        Ok(socket)
+    };
+    open().map_err(|error| match error.raw_os_error() {
+        Some(nix::libc::EPERM | nix::libc::EACCES) => OsError::NotPermitted { what },
+        _ => OsError::Netlink {
+            what,
+            source: error,
+        },
+    })
+}
+
+/// Goes on at `v4` or `v6`, by the first octet of the IP header; anything else is dropped.
+pub(super) fn by_version() -> [Step; 4] {
+    [
+        Step::Do(LOAD_BYTE, 0),
+        Step::Do(SHIFT_RIGHT, 4),
+        Step::If(JUMP_EQUAL, 4, "v4", NEXT),
+        Step::If(JUMP_EQUAL, 6, "v6", "drop"),
+    ]
+}
+
+/// From `v4` on: goes on behind these steps with what is UDP from or to `port` and no later fragment, with the index
+/// at its UDP header; drops the rest.
+pub(super) fn udp4(port: u16) -> [Step; 11] {
+    let port = u32::from(port);
+    [
+        Step::At("v4"),
+        Step::Do(LOAD_BYTE, 9),
+        Step::If(JUMP_EQUAL, 17, NEXT, "drop"),
+        Step::Do(LOAD_HALF, 6),
+        Step::If(JUMP_SET, 0x1fff, "drop", NEXT),
+        Step::Do(INDEX_IP_HEADER, 0),
+        Step::Do(LOAD_HALF_INDEXED, 0),
+        Step::If(JUMP_EQUAL, port, "of port", NEXT),
+        Step::Do(LOAD_HALF_INDEXED, 2),
+        Step::If(JUMP_EQUAL, port, NEXT, "drop"),
+        Step::At("of port"),
+    ]
+}
+
+/// From `v6` on, the same where no other header stands before that of UDP.
+pub(super) fn udp6(port: u16) -> [Step; 8] {
+    let port = u32::from(port);
+    [
+        Step::At("v6"),
+        Step::Do(LOAD_BYTE, 6),
+        Step::If(JUMP_EQUAL, 17, NEXT, "drop"),
+        Step::Do(LOAD_HALF, 40),
+        Step::If(JUMP_EQUAL, port, "of port6", NEXT),
+        Step::Do(LOAD_HALF, 42),
+        Step::If(JUMP_EQUAL, port, NEXT, "drop"),
+        Step::At("of port6"),
+    ]
 }
