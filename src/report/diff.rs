@@ -158,15 +158,6 @@ fn remarks(before: &Report, after: &Report) -> Vec<String> {
     remarks
 }
 
-const fn word(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Ok => "OK",
-        Verdict::Warning => "WARNING",
-        Verdict::Critical => "CRITICAL",
-        Verdict::Unknown => "UNKNOWN",
-    }
-}
-
 fn verdict(before: Verdict, after: Verdict) -> Option<Difference> {
     let weight = |verdict| match verdict {
         Verdict::Ok => Some(0),
@@ -174,7 +165,7 @@ fn verdict(before: Verdict, after: Verdict) -> Option<Difference> {
         Verdict::Critical => Some(2),
         Verdict::Unknown => None,
     };
-    let words = format!("verdict: {}, was {}", word(after), word(before));
+    let words = format!("verdict: {}, was {}", after.as_str(), before.as_str());
     match (weight(before), weight(after)) {
         (Some(first), Some(second)) if second < first => Some((Way::Better, words)),
         (Some(first), Some(second)) if second > first => Some((Way::Worse, words)),

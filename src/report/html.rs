@@ -38,7 +38,7 @@ pub fn render(report: &Report) -> String {
                 meta name="color-scheme" content="light dark";
                 meta name="robots" content="noindex";
                 meta name="referrer" content="no-referrer";
-                title { (word(report.verdict)) ": " (headline(report)) }
+                title { (report.verdict.as_str()) ": " (headline(report)) }
                 style { (PreEscaped(STYLE)) }
             }
             body {
@@ -56,15 +56,6 @@ pub fn render(report: &Report) -> String {
     .into_string();
     page.push('\n');
     page
-}
-
-const fn word(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Ok => "OK",
-        Verdict::Warning => "WARNING",
-        Verdict::Critical => "CRITICAL",
-        Verdict::Unknown => "UNKNOWN",
-    }
 }
 
 const fn class(verdict: Verdict) -> &'static str {
@@ -88,7 +79,7 @@ const fn weight(severity: Severity) -> &'static str {
 fn header(report: &Report) -> Markup {
     html! {
         header {
-            p { span class={ "word " (class(report.verdict)) } { (word(report.verdict)) } }
+            p { span class={ "word " (class(report.verdict)) } { (report.verdict.as_str()) } }
             h1 { (headline(report)) }
             p.about {
                 code { (report.command) }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::report::{
     headline,
-    model::{Edge, Number, Report, Verdict},
+    model::{Edge, Number, Report},
 };
 
 /// Renders a report as `IAX2 STATE - sentence | performance data` and a newline.
@@ -14,7 +14,7 @@ use crate::report::{
 pub fn render(report: &Report) -> String {
     let mut line = format!(
         "IAX2 {} - {}",
-        state(report.verdict),
+        report.verdict.as_str(),
         plain(headline(report))
     );
     if let Some(worst) = report.findings.first() {
@@ -31,15 +31,6 @@ pub fn render(report: &Report) -> String {
     }
     line.push('\n');
     line
-}
-
-fn state(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Ok => "OK",
-        Verdict::Warning => "WARNING",
-        Verdict::Critical => "CRITICAL",
-        Verdict::Unknown => "UNKNOWN",
-    }
 }
 
 fn performance(report: &Report) -> Vec<String> {

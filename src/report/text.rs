@@ -60,11 +60,12 @@ impl Ink {
 }
 
 fn verdict(report: &Report, ink: Ink) -> Vec<String> {
-    let (word, colour) = match report.verdict {
-        Verdict::Ok => ("OK", AnsiColor::Green),
-        Verdict::Warning => ("WARNING", AnsiColor::Yellow),
-        Verdict::Critical => ("CRITICAL", AnsiColor::Red),
-        Verdict::Unknown => ("UNKNOWN", AnsiColor::Magenta),
+    let word = report.verdict.as_str();
+    let colour = match report.verdict {
+        Verdict::Ok => AnsiColor::Green,
+        Verdict::Warning => AnsiColor::Yellow,
+        Verdict::Critical => AnsiColor::Red,
+        Verdict::Unknown => AnsiColor::Magenta,
     };
     let mut lines = wrap::paragraph(&format!("{word}: {}", headline(report)), "", "");
     if let Some(first) = lines.first_mut()

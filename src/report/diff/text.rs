@@ -1,7 +1,7 @@
 //! A comparison as text of 80 columns.
 
 use crate::report::{
-    diff::{Diff, Side, word},
+    diff::{Diff, Side},
     text::wrap,
 };
 
@@ -56,7 +56,7 @@ fn side(name: &str, side: &Side) -> Vec<String> {
         "{}{provider}, {}, {}",
         side.command,
         side.finished_at,
-        word(side.verdict)
+        side.verdict.as_str()
     );
     wrap::paragraph(&words, &format!("{name:<8}"), &" ".repeat(8))
 }
