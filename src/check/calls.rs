@@ -118,15 +118,7 @@ fn finding(
     if spread.ended > 1 {
         because.insert(0, spread.why.clone());
     }
-    if let (Some((low, high)), Some(Pattern::Random)) = (spread.interval, spread.pattern) {
-        because.push(format!(
-            "{} of {} calls failed: between {:.1} and {:.1} % of all would, with 95 % confidence",
-            spread.failed,
-            spread.ended,
-            low * 100.0,
-            high * 100.0
-        ));
-    }
+    because.extend(spread.odds());
     if let Some(reach) = reach.filter(|reach| reach.sent > 0) {
         because.push(format!(
             "{} of {} POKEs from another socket were answered",

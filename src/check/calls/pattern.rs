@@ -50,6 +50,22 @@ pub struct Spread {
     pub why: String,
 }
 
+impl Spread {
+    /// How many of all calls would fail, where chance decides, as a fact.
+    pub(in crate::check) fn odds(&self) -> Option<String> {
+        let (low, high) = self
+            .interval
+            .filter(|_| self.pattern == Some(Pattern::Random))?;
+        Some(format!(
+            "{} of {} calls failed: between {:.1} and {:.1} % of all would, with 95 % confidence",
+            self.failed,
+            self.ended,
+            low * 100.0,
+            high * 100.0
+        ))
+    }
+}
+
 /// An arrangement that chance makes less often than this is taken for a rule.
 const CHANCE: f64 = 0.05;
 /// So many failures that are alike make "every call".

@@ -13,7 +13,7 @@ use crate::{
         Finding, FindingId, Severity,
         calls::{
             id_of,
-            pattern::{self, Fared, Pattern, Spread},
+            pattern::{self, Fared, Spread},
             symptom::Symptom,
         },
         seconds,
@@ -119,15 +119,7 @@ fn finding(
     if failures.len() > NAMED {
         because.push(format!("{} in all", counted(failures.len(), "such call")));
     }
-    if let (Some((low, high)), Some(Pattern::Random)) = (spread.interval, spread.pattern) {
-        because.push(format!(
-            "{} of {} calls failed: between {:.1} and {:.1} % of all would, with 95 % confidence",
-            spread.failed,
-            spread.ended,
-            low * 100.0,
-            high * 100.0
-        ));
-    }
+    because.extend(spread.odds());
     let rare = spread.failed * 20 < spread.ended;
     Some(Finding {
         id,
