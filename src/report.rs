@@ -41,3 +41,13 @@ fn headline(report: &Report) -> &str {
         .or_else(|| report.findings.first().map(|found| found.title.as_str()))
         .unwrap_or("Nothing wrong was found.")
 }
+
+/// A report that was saved for the tests.
+#[cfg(test)]
+fn fixture(name: &str) -> Report {
+    let path = format!(
+        "{}/tests/data/reports/{name}.json",
+        env!("CARGO_MANIFEST_DIR")
+    );
+    json::read(&std::fs::read_to_string(path).unwrap()).unwrap()
+}

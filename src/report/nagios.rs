@@ -108,20 +108,12 @@ fn plain(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::json;
-
-    fn report(name: &str) -> Report {
-        let path = format!(
-            "{}/tests/data/reports/{name}.json",
-            env!("CARGO_MANIFEST_DIR")
-        );
-        json::read(&std::fs::read_to_string(path).unwrap()).unwrap()
-    }
+    use crate::report::fixture;
 
     #[test]
     fn one_line_with_performance_data() {
         assert_eq!(
-            render(&report("critical")),
+            render(&fixture("critical")),
             "IAX2 CRITICAL - The NAT forgets the mapping 30 s after a registration; the next one \
              comes after 50 s [short-mapping-timeout] | rtt=10.1ms;;;0 answered=10;;;0;10 \
              calls_completed=20;;;0;20 reachable=60%;100:;95:;0;100 cycle=50s;;;0 one_way_alive=29s;;;0 one_way_dead=30s;;;0 \
@@ -129,7 +121,7 @@ mod tests {
              stream_dead=120s;;;0\n"
         );
         assert_eq!(
-            render(&report("unreachable")),
+            render(&fixture("unreachable")),
             "IAX2 CRITICAL - No call can come or go: the provider does not answer. \
              [provider-unreachable] | answered=0;;;0;10\n"
         );
@@ -137,7 +129,7 @@ mod tests {
 
     #[test]
     fn the_separator_and_new_lines_stay_out_of_the_text() {
-        let mut broken = report("critical");
+        let mut broken = fixture("critical");
         broken.summary = Some("a|b\nc".into());
         let line = render(&broken);
         assert!(line.starts_with("IAX2 CRITICAL - a/b c ["));

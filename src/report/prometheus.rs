@@ -257,20 +257,12 @@ fn tainted(report: &Report) -> Vec<Sample> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::json;
-
-    fn report(name: &str) -> Report {
-        let path = format!(
-            "{}/tests/data/reports/{name}.json",
-            env!("CARGO_MANIFEST_DIR")
-        );
-        json::read(&std::fs::read_to_string(path).unwrap()).unwrap()
-    }
+    use crate::report::fixture;
 
     #[test]
     fn what_was_measured_is_there_and_nothing_else() {
-        insta::assert_snapshot!("critical.prom", render(&report("critical")));
-        let unreachable = render(&report("unreachable"));
+        insta::assert_snapshot!("critical.prom", render(&fixture("critical")));
+        let unreachable = render(&fixture("unreachable"));
         assert!(!unreachable.contains("reachable_ratio"), "{unreachable}");
         assert!(!unreachable.contains("round_trip"), "{unreachable}");
         assert!(unreachable.contains("state=\"answered\"} 0\n"));
@@ -278,7 +270,7 @@ mod tests {
 
     #[test]
     fn a_name_cannot_add_a_metric() {
-        let mut broken = report("critical");
+        let mut broken = fixture("critical");
         broken.provider.as_mut().unwrap().name = "a\"} 1\nevil{b=\"\\".into();
         let text = render(&broken);
         assert!(text.contains(r#"provider="a\"} 1\nevil{b=\"\\""#), "{text}");

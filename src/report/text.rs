@@ -136,20 +136,12 @@ fn finding(number: usize, found: &Finding, ink: Ink) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::json;
-
-    fn report(name: &str) -> Report {
-        let path = format!(
-            "{}/tests/data/reports/{name}.json",
-            env!("CARGO_MANIFEST_DIR")
-        );
-        json::read(&std::fs::read_to_string(path).unwrap()).unwrap()
-    }
+    use crate::report::fixture;
 
     #[test]
     fn every_fixture_reads_well() {
         for name in ["critical", "ok", "unknown", "unreachable", "warning"] {
-            let text = render(&report(name), false);
+            let text = render(&fixture(name), false);
             for line in text.lines() {
                 assert!(line.chars().count() <= wrap::COLUMNS, "{name}: {line}");
                 assert_eq!(line.trim_end(), line, "{name}");
@@ -161,7 +153,7 @@ mod tests {
 
     #[test]
     fn colours_are_there_only_when_asked_for() {
-        let report = report("critical");
+        let report = fixture("critical");
         assert!(!render(&report, false).contains('\x1b'));
         let painted = render(&report, true);
         assert!(painted.starts_with("\x1b[1m\x1b[31mCRITICAL\x1b[0m: "));

@@ -2,17 +2,9 @@
 
 use super::*;
 use crate::report::{
-    json,
+    fixture,
     model::{Edge, Gone, Number},
 };
-
-fn fixture(name: &str) -> Report {
-    let path = format!(
-        "{}/tests/data/reports/{name}.json",
-        env!("CARGO_MANIFEST_DIR")
-    );
-    json::read(&std::fs::read_to_string(path).unwrap()).unwrap()
-}
 
 /// The router's timer was raised: 29/30 s became 64/65 s.
 fn mended() -> Report {

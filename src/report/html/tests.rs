@@ -2,17 +2,9 @@
 
 use super::*;
 use crate::report::{
-    json,
+    fixture,
     model::{RuleChange, calls::Callback},
 };
-
-fn fixture(name: &str) -> Report {
-    let path = format!(
-        "{}/tests/data/reports/{name}.json",
-        env!("CARGO_MANIFEST_DIR")
-    );
-    json::read(&std::fs::read_to_string(path).unwrap()).unwrap()
-}
 
 #[test]
 fn a_page_has_the_verdict_the_findings_and_the_pictures() {
