@@ -60,16 +60,11 @@ pub(crate) fn run(args: &AnalyzeArgs, common: &Common, progress: &Progress) -> R
         (None, files) => one_after_the_other(files, args, settings, common, progress)?,
     };
     let judgement = passive::judge(&observed.traced, observed.pairing.as_ref());
-    let facts = host::host();
     let frame = Frame {
         command: "analyze".into(),
         started_at,
         finished_at: SystemTime::now(),
-        host: model::Host {
-            os: Some(facts.os),
-            kernel: facts.kernel,
-            local_address: None,
-        },
+        host: host::host().into(),
         provider: None,
     };
     let report = assemble::observed(frame, &observed, &judgement);

@@ -17,7 +17,7 @@ use iax2_natcheck::{
     },
     os::{OsError, firewall, firewall::uplink, host},
     probe::router::{Router, Setting, Uplink},
-    report::{model::Host, script, script::Direction, snat as report},
+    report::{assemble::Frame, script, script::Direction, snat as report},
     wire::firewall::{Backend, Key, Prefix, Ruleset, Verdict, read},
 };
 
@@ -45,8 +45,14 @@ pub(crate) fn run(args: &SnatArgs, common: &Common) -> Result<u8> {
     let (plan, direction) = plan(args, &source, &router, &wish);
     let rules = source.rules.as_ref();
     let findings = rules.map(|rules| router_rules::findings(rules, &router, args.port));
-    let times = (started_at, SystemTime::now());
-    let report = report::report(&plan, &router, &findings.unwrap_or_default(), host(), times);
+    let frame = Frame {
+        command: "snat".into(),
+        started_at,
+        finished_at: SystemTime::now(),
+        host: host::host().into(),
+        provider: None,
+    };
+    let report = report::report(&plan, &router, &findings.unwrap_or_default(), frame);
     match common.format() {
         Format::Text => {
             output::page(&report, common)?;
@@ -58,15 +64,6 @@ pub(crate) fn run(args: &SnatArgs, common: &Common) -> Result<u8> {
         }
     }
     Ok(0)
-}
-
-fn host() -> Host {
-    let host = host::host();
-    Host {
-        os: Some(host.os),
-        kernel: host.kernel,
-        local_address: None,
-    }
 }
 
 fn plan(args: &SnatArgs, source: &Source, router: &Router, wish: &Wish) -> (Plan, Direction) {

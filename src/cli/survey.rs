@@ -427,7 +427,6 @@ pub(crate) fn report(
         judgement.add(taint::findings(looked, &judgement));
     }
     judgement.add(subject.rules);
-    let facts = host::host();
     let local = evidence
         .registration
         .as_ref()
@@ -439,9 +438,8 @@ pub(crate) fn report(
         started_at: subject.started_at,
         finished_at: SystemTime::now(),
         host: model::Host {
-            os: Some(facts.os),
-            kernel: facts.kernel,
             local_address: local.map(LocalAddr::get),
+            ..host::host().into()
         },
         provider: Some(model::Provider {
             name: subject.name,

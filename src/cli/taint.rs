@@ -63,16 +63,11 @@ pub(crate) fn run(args: &TaintArgs, common: &Common, progress: &Progress) -> Res
         mend(&mut inspector, &mut looked, args.wait, progress)?;
     }
     let judgement = judge(&looked, args);
-    let facts = host::host();
     let frame = Frame {
         command: "taint".into(),
         started_at,
         finished_at: SystemTime::now(),
-        host: model::Host {
-            os: Some(facts.os),
-            kernel: facts.kernel,
-            local_address: None,
-        },
+        host: host::host().into(),
         provider: args.peer.as_ref().map(|target| model::Provider {
             name: target.to_string(),
             address: peer,

@@ -11,6 +11,7 @@ use std::{
 
 use crate::{
     check::{self, Judgement, nat_kind::Behaviour},
+    os::host,
     probe::{
         behaviour::Shape,
         evidence::{
@@ -76,7 +77,7 @@ pub fn assemble(frame: Frame, evidence: &Evidence, judgement: &Judgement) -> Rep
 }
 
 /// A report without measurements.
-fn framed(
+pub(super) fn framed(
     frame: Frame,
     verdict: check::Verdict,
     summary: String,
@@ -105,6 +106,16 @@ fn framed(
     }
 }
 
+impl From<host::Host> for Host {
+    fn from(facts: host::Host) -> Self {
+        Self {
+            os: Some(facts.os),
+            kernel: facts.kernel,
+            local_address: None,
+        }
+    }
+}
+
 /// This program.
 pub(super) fn tool() -> Tool {
     Tool {
@@ -114,7 +125,7 @@ pub(super) fn tool() -> Tool {
 }
 
 /// A finding in the words of the contract.
-pub(super) fn finding(found: &check::Finding) -> Finding {
+fn finding(found: &check::Finding) -> Finding {
     Finding {
         id: found.id.to_string(),
         severity: match found.severity {

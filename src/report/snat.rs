@@ -1,16 +1,11 @@
 //! A plan for a router as a report.
 
-use std::time::SystemTime;
-
 use crate::{
-    check::{self, snat::Plan, taint::Kind},
+    check::{self, Verdict, snat::Plan, taint::Kind},
     probe::router::{self, Setting},
     report::{
-        assemble::finding,
-        model::{
-            Host, Measurements, Refused, Report, Router, RuleChange, SCHEMA_VERSION, Time, Tool,
-            Unknown, Verdict,
-        },
+        assemble::{Frame, framed},
+        model::{Measurements, Refused, Report, Router, RuleChange},
         script,
     },
 };
@@ -21,35 +16,21 @@ pub fn report(
     plan: &Plan,
     router: &router::Router,
     findings: &[check::Finding],
-    host: Host,
-    (started_at, finished_at): (SystemTime, SystemTime),
+    frame: Frame,
 ) -> Report {
+    // The findings of rules are warnings.
+    let verdict = if findings.is_empty() {
+        Verdict::Ok
+    } else {
+        Verdict::Warning
+    };
     Report {
-        schema_version: SCHEMA_VERSION,
-        tool: Tool {
-            name: env!("CARGO_PKG_NAME").into(),
-            version: env!("CARGO_PKG_VERSION").into(),
-        },
-        command: "snat".into(),
-        started_at: Time(started_at),
-        finished_at: Time(finished_at),
-        host: Some(host),
-        provider: None,
-        // The findings of rules are warnings.
-        verdict: if findings.is_empty() {
-            Verdict::Ok
-        } else {
-            Verdict::Warning
-        },
-        summary: Some(summary(plan, findings)),
-        interrupted: false,
-        findings: findings.iter().map(finding).collect(),
         measurements: Measurements {
             router: Some(described(plan, router)),
             ..Measurements::default()
         },
         rules: Some(rules(plan)),
-        unknown: Unknown::new(),
+        ..framed(frame, verdict, summary(plan, findings), findings)
     }
 }
 
