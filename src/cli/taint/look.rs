@@ -87,12 +87,13 @@ impl Inspector {
         while_: Duration,
         mut progress: impl FnMut(Duration),
     ) -> Result<Looked> {
-        let mut leaks = match Leaks::open(self.wanted.port) {
-            Ok(leaks) => Some(leaks),
-            Err(error) => {
-                tracing::debug!("{error}");
-                None
-            }
+        // A moment shows no packet, and closing the capture takes the kernel longer than a small table.
+        let mut leaks = if while_.is_zero() {
+            None
+        } else {
+            Leaks::open(self.wanted.port)
+                .inspect_err(|error| tracing::debug!("{error}"))
+                .ok()
         };
         let began = Instant::now();
         let before = self.entries()?;
