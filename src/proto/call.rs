@@ -315,11 +315,11 @@ impl Call {
 
     /// Takes this call's entry of a trunk frame.
     pub fn handle_entry(&mut self, trunk: &MetaTrunk<'_>, entry: &TrunkEntry<'_>, now: Instant) {
-        let timestamp = match entry.timestamp {
-            Some(low) => self.incoming.mini(low),
-            None => self.incoming.entry(trunk.timestamp),
+        let (timestamp, carrier) = match entry.timestamp {
+            Some(low) => (self.incoming.mini(low), Carrier::Trunk),
+            None => self.incoming.entry(trunk.timestamp, now),
         };
-        self.take_audio(timestamp, entry.payload, Carrier::Trunk, now);
+        self.take_audio(timestamp, entry.payload, carrier, now);
     }
 
     fn handle_full(&mut self, frame: &FullFrame<'_>, now: Instant) {

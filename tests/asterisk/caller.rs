@@ -2,6 +2,8 @@
 
 use std::{thread, time::Duration};
 
+use nix::sys::signal::Signal;
+
 use crate::{
     server::{PATIENCE, Server},
     support::{
@@ -177,6 +179,27 @@ fn calls_share_trunk_frames_in_either_form() {
                 "{option} {arrow}: {shared} frames with several calls"
             );
         }
+    }
+}
+
+#[test]
+#[ignore = "needs the Asterisk that tests/all fetches"]
+fn an_asterisk_that_stalls_sends_all_at_once_and_loses_nothing() {
+    let server = Server::start(&users(), "-v");
+    let client = client_of(&server);
+    let echo = "application Dial IAX2/to-trunk1/600";
+    originate(&client, "trunk1", "601", echo);
+    server.wait_for(&["to 600: accepted"]);
+    thread::sleep(Duration::from_secs(2));
+    client.signal(Signal::SIGSTOP);
+    thread::sleep(Duration::from_millis(700));
+    client.signal(Signal::SIGCONT);
+    hang_up_after(&client, Duration::from_secs(2));
+    for extension in ["601", "600"] {
+        let line = server.wait_for(&[&format!("to {extension}: the peer hung up")]);
+        let (received, lost) = reception(&line);
+        // 35 packets waited. A few are lost by its own hand: it sets the clock of its mini frames anew.
+        assert!(received >= 200 && lost <= 10, "{line}");
     }
 }
 

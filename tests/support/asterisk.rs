@@ -20,6 +20,7 @@ use std::{
     time::Duration,
 };
 
+use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
 use super::process::{self, Process, Spawn, plain};
@@ -252,6 +253,11 @@ impl Asterisk {
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.process.pid()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        self.process.signal(signal);
     }
 
     /// The program and its configuration, for whoever runs `PROGRAM -C CONFIGURATION -rx COMMAND`.

@@ -58,6 +58,12 @@ impl Process {
         self.child.id()
     }
 
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.pid().try_into().unwrap());
+        kill(pid, signal).unwrap_or_else(|e| panic!("{signal} to {}: {e}", self.name));
+    }
+
     /// What it has written up to now, standard output and error mixed.
     pub fn output(&self) -> String {
         read_lossy(&self.log)
@@ -157,8 +163,7 @@ impl Running {
 
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
-        let pid = Pid::from_raw(self.pid().try_into().unwrap());
-        kill(pid, signal).unwrap_or_else(|e| panic!("{signal} to {}: {e}", self.process.name));
+        self.process.signal(signal);
     }
 
     /// Waits for its end; panics when that takes longer than `patience`.

@@ -168,7 +168,7 @@ impl Carriers {
         match carrier {
             Carrier::Full => self.full += 1,
             Carrier::Mini => self.mini += 1,
-            Carrier::Trunk => self.trunk += 1,
+            Carrier::Trunk | Carrier::Queued => self.trunk += 1,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::{
     proto::{
-        call::{Audio, Call},
+        call::{Audio, Call, Carrier},
         media::{
             BLOCK, BLOCK_TIME, SAMPLE_RATE,
             g711::Law,
@@ -114,8 +114,13 @@ impl Talk {
     pub(super) fn hear(&mut self, audio: &Audio, now: Instant) {
         let law = Law::of(audio.format);
         let timestamp = Timestamp::from_millis(audio.timestamp);
-        self.listener
-            .handle_audio(&audio.payload, law, timestamp, now);
+        if audio.carrier == Carrier::Queued {
+            self.listener
+                .handle_queued(&audio.payload, law, timestamp, now);
+        } else {
+            self.listener
+                .handle_audio(&audio.payload, law, timestamp, now);
+        }
         if let (Some(recording), Some(law)) = (&mut self.recording, law) {
             recording.add(audio, law);
         }

@@ -88,6 +88,9 @@ pub enum Carrier {
     Mini,
     /// An entry of a trunk frame.
     Trunk,
+    /// One more entry of the same trunk frame, or of one sent right behind it, where entries have no clocks of
+    /// their own. Its sender was late; its timestamp tells when it was sent, not where it belongs.
+    Queued,
 }
 
 /// Which end did something.

@@ -1,6 +1,9 @@
 //! Audio and the clock it travels with: which packet is a full frame and which a mini frame, and how 16 bits
 //! of a mini frame's clock become 32 again (RFC 5456 §8.1.2, §6.10; deployed peers where they differ).
 
+use std::time::Instant;
+
+use super::Carrier;
 use crate::{types::Timestamp, wire::iax2::format::Formats};
 
 /// Audio that drifted this far from the clock, in milliseconds, takes the clock again (as Asterisk).
@@ -63,6 +66,8 @@ pub(super) struct Incoming {
     last: u32,
     /// A trunk's clock and the call's, where trunk frames carry no clocks of the calls.
     trunk: Option<(u32, u32)>,
+    /// The trunk frame of the last entry: its clock, and when it came.
+    frame: Option<(u32, Instant)>,
 }
 
 impl Incoming {
@@ -99,15 +104,26 @@ impl Incoming {
     }
 
     /// The clock of an entry without one, from the clock of its trunk frame: both run alike from the first
-    /// entry on.
-    pub(super) fn entry(&mut self, trunk: Timestamp) -> u32 {
+    /// entry on. An Asterisk that was late puts all that a call has waiting into one frame, and what does not
+    /// fit into the next, a millisecond later.
+    pub(super) fn entry(&mut self, trunk: Timestamp, now: Instant) -> (u32, Carrier) {
         let trunk = trunk.millis();
+        let queued = self.frame.is_some_and(|(before, then)| {
+            // A copy of the whole frame comes by itself.
+            (before == trunk && then == now) || (1..GRID / 2).contains(&trunk.wrapping_sub(before))
+        });
+        let carrier = if queued {
+            Carrier::Queued
+        } else {
+            Carrier::Trunk
+        };
+        self.frame = Some((trunk, now));
         let (trunk_then, call_then) = *self.trunk.get_or_insert((trunk, self.last + GRID));
         let timestamp = call_then.wrapping_add(trunk.wrapping_sub(trunk_then));
         if timestamp.wrapping_sub(self.last) < 1 << 31 {
             self.last = timestamp;
         }
-        timestamp
+        (timestamp, carrier)
     }
 }
 
@@ -118,6 +134,8 @@ fn distance(a: u32, b: u32) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn at(millis: u32) -> Timestamp {
@@ -182,8 +200,29 @@ mod tests {
     fn entries_without_clocks_follow_the_trunk() {
         let mut incoming = Incoming::default();
         incoming.full(at(100), Formats::ULAW);
-        assert_eq!(incoming.entry(at(7000)), 120);
-        assert_eq!(incoming.entry(at(7040)), 160);
-        assert_eq!(incoming.entry(at(7020)), 140);
+        let now = Instant::now();
+        for (n, trunk, clock) in [(0, 7000, 120), (1, 7040, 160), (2, 7020, 140)] {
+            let came = now + Duration::from_millis(n);
+            assert_eq!(incoming.entry(at(trunk), came), (clock, Carrier::Trunk));
+        }
+    }
+
+    #[test]
+    fn entries_that_waited_for_their_trunk_frame_are_told_from_its_copies() {
+        let mut incoming = Incoming::default();
+        incoming.full(at(100), Formats::ULAW);
+        let now = Instant::now();
+        let mut carrier = |trunk, after| {
+            let came = now + Duration::from_millis(after);
+            incoming.entry(at(trunk), came).1
+        };
+        assert_eq!(carrier(7000, 0), Carrier::Trunk);
+        assert_eq!(carrier(7000, 3), Carrier::Trunk, "the frame came twice");
+        assert_eq!(carrier(7020, 20), Carrier::Trunk);
+        assert_eq!(carrier(7800, 800), Carrier::Trunk);
+        assert_eq!(carrier(7800, 800), Carrier::Queued);
+        assert_eq!(carrier(7801, 801), Carrier::Queued, "the next frame of it");
+        assert_eq!(carrier(7801, 801), Carrier::Queued);
+        assert_eq!(carrier(7820, 820), Carrier::Trunk);
     }
 }

@@ -58,6 +58,13 @@ impl Reception {
         self.highest = Some(timestamp);
     }
 
+    /// Takes one packet that waited at its sender, and whose clock does not tell how long: one of those that
+    /// the hole before it seemed to have lost.
+    pub(super) fn note_queued(&mut self) {
+        self.received += 1;
+        self.lost = self.lost.saturating_sub(1);
+    }
+
     fn resume(&mut self, timestamp: u32) {
         self.received += 1;
         self.seen = 1;
@@ -189,6 +196,20 @@ mod tests {
             (n * 20, u64::from(n) * 20 + late)
         });
         assert_eq!(received(packets).report().unwrap().jitter_ms, 12);
+    }
+
+    #[test]
+    fn a_sender_that_was_late_has_lost_nothing() {
+        let mut reception = received([(0, 0), (20, 20), (840, 840)]);
+        assert_eq!(reception.figures().unwrap().lost, 40);
+        for _ in 0..40 {
+            reception.note_queued();
+        }
+        let report = reception.report().unwrap();
+        assert_eq!(
+            (report.packets, report.lost, report.out_of_order),
+            (43, 0, 0)
+        );
     }
 
     #[test]

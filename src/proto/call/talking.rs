@@ -172,7 +172,11 @@ impl Call {
         };
         let format = self.incoming.format().unwrap_or(agreed);
         self.counts.audio_received += 1;
-        self.reception.note(timestamp, format, payload.len(), now);
+        if carrier == Carrier::Queued {
+            self.reception.note_queued();
+        } else {
+            self.reception.note(timestamp, format, payload.len(), now);
+        }
         self.events.push_back(CallEvent::Audio(Audio {
             format,
             timestamp,

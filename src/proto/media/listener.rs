@@ -193,6 +193,29 @@ impl Listener {
         timestamp: Timestamp,
         at: Instant,
     ) -> Carries {
+        self.take(payload, law, (timestamp, false), at)
+    }
+
+    /// Takes the audio of one packet that waited at its sender, with the timestamp of the one before it
+    /// ([`Carrier::Queued`](crate::proto::call::Carrier::Queued)): where it belongs is not told, only that it
+    /// came.
+    pub fn handle_queued(
+        &mut self,
+        payload: &[u8],
+        law: Option<Law>,
+        timestamp: Timestamp,
+        at: Instant,
+    ) -> Carries {
+        self.take(payload, law, (timestamp, true), at)
+    }
+
+    fn take(
+        &mut self,
+        payload: &[u8],
+        law: Option<Law>,
+        (timestamp, queued): (Timestamp, bool),
+        at: Instant,
+    ) -> Carries {
         self.latest = Some(at);
         let content = self.recognise(payload, law, timestamp, at);
         let lasts = match law {
@@ -200,7 +223,8 @@ impl Listener {
             None => BLOCK_TIME,
         };
         let paused = std::mem::take(&mut self.paused);
-        self.arrivals.take(timestamp, lasts, paused, content, at);
+        self.arrivals
+            .take((timestamp, queued), lasts, paused, content, at);
         match (content, law) {
             (Some(_), _) => Carries::Ours,
             (None, Some(law)) if law.is_silence(payload) => {

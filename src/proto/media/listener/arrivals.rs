@@ -128,10 +128,11 @@ impl Arrivals {
         }
     }
 
-    /// Takes one packet. `paused` says that silence was announced since the one before.
+    /// Takes one packet. `paused` says that silence was announced since the one before, `queued` that the
+    /// timestamp is the one of the packet before and says nothing.
     pub(super) fn take(
         &mut self,
-        timestamp: Timestamp,
+        (timestamp, queued): (Timestamp, bool),
         lasts: Duration,
         paused: bool,
         content: Option<Content>,
@@ -147,7 +148,7 @@ impl Arrivals {
             .newest
             .map(|newest| (newest, ahead(timestamp, newest.timestamp)));
         match since {
-            Some((_, ahead)) if ahead <= 0 && ahead > -RESTART => {
+            Some((_, ahead)) if ahead <= 0 && ahead > -RESTART && !queued => {
                 if !self.take_late(timestamp) {
                     return;
                 }
@@ -155,6 +156,9 @@ impl Arrivals {
             Some((newest, ahead)) => {
                 self.take_next(newest, ahead, paused, content, at, timestamp);
                 self.advance(timestamp, lasts, content, at);
+                if queued {
+                    self.fill();
+                }
             }
             None => self.advance(timestamp, lasts, content, at),
         }
@@ -315,6 +319,13 @@ impl Arrivals {
         gap.missing -= 1;
         self.counts.clock_jumps += u64::from(gap.missing == 0);
         true
+    }
+
+    /// Takes a packet out of the last hole.
+    fn fill(&mut self) {
+        if let Some(gap) = self.gaps.iter_mut().rev().find(|gap| gap.missing > 0) {
+            gap.missing -= 1;
+        }
     }
 
     fn advance(&mut self, timestamp: u32, lasts: i64, content: Option<Content>, at: f64) {

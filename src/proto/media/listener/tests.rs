@@ -102,6 +102,36 @@ fn a_clean_echo_is_recognised_octet_by_octet() {
 }
 
 #[test]
+fn what_waited_at_its_sender_is_not_lost_on_any_way() {
+    for (name, audio) in [
+        (
+            "ours",
+            (|number| sent_in(Law::Mu, number)) as fn(u64) -> Vec<u8>,
+        ),
+        ("a tone", noise),
+    ] {
+        let mut call = Call::new();
+        // 40 packets wait, and leave at once with one timestamp, of 40 that the clock passed over.
+        call.run(200, 5, Law::Mu, |number| {
+            (!(100..140).contains(&number)).then(|| audio(number))
+        });
+        for number in 200..240 {
+            call.send(number);
+            let (back, at) = (number - 100, millis(20 * 199 + 7));
+            let timestamp = Timestamp::from_millis(20 * 194 + 40);
+            call.listener
+                .handle_queued(&audio(back), Some(Law::Mu), timestamp, call.start + at);
+        }
+        let AudioEvidence {
+            inbound, returned, ..
+        } = call.listener.evidence();
+        assert_eq!((inbound.lost, inbound.packets), (0, 195), "{name}");
+        assert_eq!((inbound.duplicated, inbound.reordered), (0, 0), "{name}");
+        assert_eq!(returned.lost_outbound, 0, "{name}");
+    }
+}
+
+#[test]
 fn loss_on_the_way_back_is_a_hole_in_the_timestamps() {
     let mut call = Call::new();
     call.run(400, 5, Law::Mu, |number| {
