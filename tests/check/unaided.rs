@@ -256,6 +256,7 @@ fn a_method_that_does_not_fit_finds_nothing() {
         assert!(found["because"].to_string().contains(fact), "{found:#}");
         assert!(found["do_this"].to_string().contains(remedy), "{found:#}");
         assert_eq!(edge(&report, "exchange"), (None, None), "{options}");
-        assert!(ended.took <= Duration::from_secs(10), "{:?}", ended.took);
+        // A measurement takes longer than the lifetime it looks for.
+        assert!(ended.took < Duration::from_secs(14), "{:?}", ended.took);
     }
 }
