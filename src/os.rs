@@ -15,6 +15,7 @@ pub mod live_capture;
 pub mod neighbour;
 mod netlink;
 mod packet_filter;
+pub mod privileges;
 mod program;
 mod readable;
 pub mod rollback;
@@ -151,6 +152,12 @@ pub enum OsError {
     NoUplink {
         /// Those that might be meant.
         several: Vec<String>,
+    },
+    /// The kernel does not let root become somebody else.
+    #[error("the rights of root cannot be given up ({source}); it goes on as root")]
+    StillRoot {
+        /// The kernel's reason.
+        source: io::Error,
     },
     /// The way back cannot be kept.
     #[error("nothing was changed: the way back cannot be kept below /run ({source}); run as root")]

@@ -17,6 +17,7 @@ use iax2_natcheck::{
         stop::Stopper,
         udp::Ground,
     },
+    os::privileges::become_nobody,
     probe::provider::{Provider, ProviderConfig},
     proto::{
         call::Manners,
@@ -66,6 +67,12 @@ pub(crate) fn run(args: &ServeArgs, common: &Common) -> Result<u8> {
         };
         let faults: Faults = args.fault.iter().copied().collect();
         let others = others(args, &sockets)?;
+        // Files are read and sockets open; strangers need not speak to root.
+        match become_nobody() {
+            Ok(true) => tracing::debug!("root was given up: this is nobody from here on"),
+            Ok(false) => {}
+            Err(error) => tracing::warn!("{error}"),
+        }
         let tokens = Tokens::for_calls(key.clone(), clock);
         let config = ProviderConfig {
             endpoint: EndpointConfig {
