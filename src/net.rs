@@ -4,6 +4,7 @@ mod batch;
 pub mod clock;
 pub mod drive;
 pub mod open_files;
+mod own_address;
 pub mod poke;
 pub mod port_mapping;
 pub mod port_owner;

@@ -4,15 +4,23 @@
 
 use std::{
     io::{IoSlice, IoSliceMut},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     os::fd::RawFd,
 };
 
-use nix::sys::socket::{
-    ControlMessage, MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, sendmsg,
+use nix::{
+    cmsg_space,
+    libc::in6_pktinfo,
+    sys::socket::{ControlMessage, MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, sendmsg},
 };
 
-use crate::{net::udp::socket_address, proto::contract::Transmit};
+use crate::{
+    net::{
+        own_address::{Source, spoken_to},
+        udp::socket_address,
+    },
+    proto::contract::Transmit,
+};
 
 /// Datagrams taken from one socket by one system call.
 pub(super) const BATCH: usize = 64;
@@ -27,8 +35,8 @@ const MOST_OCTETS: usize = 65_000;
 /// Where datagrams are received to.
 pub(super) struct Inbox {
     buffers: Vec<u8>,
-    /// Length and source of what came.
-    came: Vec<(usize, SocketAddr)>,
+    /// Length and source of what came, and the address it was sent to, where the socket tells that.
+    came: Vec<(usize, SocketAddr, Option<IpAddr>)>,
 }
 
 impl Inbox {
@@ -42,7 +50,8 @@ impl Inbox {
     /// Takes what is there, at most [`BATCH`] datagrams; how many came.
     pub(super) fn fill(&mut self, socket: RawFd) -> nix::Result<usize> {
         self.came.clear();
-        let mut headers = MultiHeaders::<SockaddrStorage>::preallocate(BATCH, None);
+        let mut headers =
+            MultiHeaders::<SockaddrStorage>::preallocate(BATCH, Some(cmsg_space!(in6_pktinfo)));
         let mut slices: Vec<[IoSliceMut<'_>; 1]> = self
             .buffers
             .chunks_exact_mut(LARGEST)
@@ -53,16 +62,26 @@ impl Inbox {
             let source = message.address.as_ref().and_then(socket_address);
             // One without a source cannot be answered; its place stays, so that lengths and buffers agree.
             let source = source.unwrap_or_else(|| ([0, 0, 0, 0], 0).into());
-            self.came.push((message.bytes, source));
+            let own = message
+                .cmsgs()
+                .ok()
+                .and_then(|mut all| all.find_map(|control| spoken_to(&control)));
+            self.came.push((message.bytes, source, own));
         }
         Ok(self.came.len())
     }
 
     /// What came at this place.
     pub(super) fn get(&self, index: usize) -> Option<(&[u8], SocketAddr)> {
-        let (length, source) = *self.came.get(index)?;
+        let (length, source, _) = *self.came.get(index)?;
         let buffer = self.buffers.chunks_exact(LARGEST).nth(index)?;
         Some((buffer.get(..length)?, source))
+    }
+
+    /// Who spoke to which address of this host, where the socket tells that.
+    pub(super) fn spoken_to(&self) -> impl Iterator<Item = (SocketAddr, IpAddr)> {
+        let known = |(_, source, own): &(_, _, Option<_>)| own.map(|own| (*source, own));
+        self.came.iter().filter_map(known)
     }
 }
 
@@ -83,8 +102,9 @@ pub(super) fn run_length(queue: &[Transmit]) -> usize {
     queue.iter().take(most).take_while(alike).count().max(1)
 }
 
-/// Sends datagrams of one [`run_length`] by one system call.
-pub(super) fn send_run(socket: RawFd, run: &[Transmit]) -> nix::Result<()> {
+/// Sends datagrams of one [`run_length`] by one system call, from an address of this host or the one that the
+/// routes choose.
+pub(super) fn send_run(socket: RawFd, run: &[Transmit], own: Option<IpAddr>) -> nix::Result<()> {
     let Some(first) = run.first() else {
         return Ok(());
     };
@@ -93,10 +113,13 @@ pub(super) fn send_run(socket: RawFd, run: &[Transmit]) -> nix::Result<()> {
         .iter()
         .map(|transmit| IoSlice::new(&transmit.payload))
         .collect();
+    let source = own.map(Source::from);
+    let mut control = vec![ControlMessage::UdpGsoSegments(&segment)];
+    control.extend(source.as_ref().map(Source::control));
     sendmsg(
         socket,
         &slices,
-        &[ControlMessage::UdpGsoSegments(&segment)],
+        &control,
         MsgFlags::empty(),
         Some(&SockaddrStorage::from(first.peer.get())),
     )

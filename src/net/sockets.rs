@@ -175,10 +175,11 @@ impl Sockets {
     }
 
     fn watch(&mut self, key: SocketKey, socket: StdSocket) -> Result<Arc<Socket>, NetError> {
-        let socket = Socket::watch(socket).map_err(|source| NetError::Host {
-            what: "watch a UDP socket",
-            source,
-        })?;
+        let socket =
+            Socket::watch(socket, self.are_a_servers()).map_err(|source| NetError::Host {
+                what: "watch a UDP socket",
+                source,
+            })?;
         let socket = Arc::new(socket);
         self.open.insert(key, Arc::clone(&socket));
         self.arm(key, Arc::clone(&socket));

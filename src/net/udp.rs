@@ -9,7 +9,7 @@ use std::{
     io::{self, IoSlice, IoSliceMut},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket as StdSocket},
     os::fd::AsRawFd as _,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use nix::{
@@ -17,7 +17,8 @@ use nix::{
     libc::{SO_EE_ORIGIN_ICMP, SO_EE_ORIGIN_ICMP6, sock_extended_err, sockaddr_in6},
     sys::socket::{
         ControlMessage, ControlMessageOwned, MsgFlags, SockaddrIn, SockaddrIn6, SockaddrStorage,
-        recvmsg, sendmsg, setsockopt, sockopt,
+        recvmsg, sendmsg, setsockopt,
+        sockopt::{self, Ipv4PacketInfo, Ipv6RecvPacketInfo},
     },
 };
 use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, Type};
@@ -27,6 +28,7 @@ use crate::{
     net::{
         NetError,
         batch::{self, Inbox},
+        own_address::{OwnAddresses, Source},
         port_owner::port_owner,
     },
     proto::contract::{Transmit, Unreachable},
@@ -150,22 +152,63 @@ pub(super) struct Refusal {
 
 /// A socket that the event loop watches.
 #[derive(Debug)]
-pub(super) struct Socket(UdpSocket);
+pub(super) struct Socket {
+    udp: UdpSocket,
+    /// What peers spoke to, where it listens on all addresses and answers.
+    own: Option<Mutex<OwnAddresses>>,
+}
 
 impl Socket {
-    /// Hands the socket to the reactor of the running tokio runtime.
-    pub(super) fn watch(socket: StdSocket) -> io::Result<Self> {
-        UdpSocket::from_std(socket).map(Self)
+    /// Hands the socket to the reactor of the running tokio runtime. That of a server answers from the address
+    /// that it was asked at.
+    pub(super) fn watch(socket: StdSocket, is_a_servers: bool) -> io::Result<Self> {
+        let local = socket.local_addr()?;
+        let own = if is_a_servers && local.ip().is_unspecified() {
+            match local {
+                SocketAddr::V4(_) => setsockopt(&socket, Ipv4PacketInfo, &true)?,
+                SocketAddr::V6(_) => setsockopt(&socket, Ipv6RecvPacketInfo, &true)?,
+            }
+            Some(Mutex::default())
+        } else {
+            None
+        };
+        let udp = UdpSocket::from_std(socket)?;
+        Ok(Self { udp, own })
+    }
+
+    /// The address to answer this peer from; `None` leaves it to the routes.
+    fn own_towards(&self, peer: SocketAddr) -> Option<IpAddr> {
+        let own = self.own.as_ref()?.lock();
+        own.unwrap_or_else(PoisonError::into_inner).towards(peer)
+    }
+
+    fn note(&self, inbox: &Inbox) {
+        let Some(own) = &self.own else {
+            return;
+        };
+        let mut own = own.lock().unwrap_or_else(PoisonError::into_inner);
+        for (peer, local) in inbox.spoken_to() {
+            own.note(peer, local);
+        }
+    }
+
+    /// Forgets the address that could not be sent from.
+    fn forget(&self, local: IpAddr) {
+        if let Some(own) = &self.own {
+            own.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .forget(local);
+        }
     }
 
     /// The port that it is bound to.
     pub(super) fn port(&self) -> Option<u16> {
-        self.0.local_addr().ok().map(|local| local.port())
+        self.udp.local_addr().ok().map(|local| local.port())
     }
 
     /// Waits until a datagram or an error is there.
     pub(super) async fn ready(&self) -> io::Result<()> {
-        self.0
+        self.udp
             .ready(Interest::READABLE | Interest::ERROR)
             .await
             .map(drop)
@@ -174,14 +217,19 @@ impl Socket {
     /// Takes the datagrams that are there, some at least, else fails with `WouldBlock`; another error stands
     /// for an ICMP error, which [`Socket::refusal`] tells.
     pub(super) fn receive(&self, inbox: &mut Inbox) -> io::Result<usize> {
-        let fill = || Ok(inbox.fill(self.0.as_raw_fd())?);
-        self.0.try_io(Interest::READABLE, fill)
+        let fill = || Ok(inbox.fill(self.udp.as_raw_fd())?);
+        let came = self.udp.try_io(Interest::READABLE, fill)?;
+        self.note(inbox);
+        Ok(came)
     }
 
     /// Sends datagrams to one peer that are equally long, by one system call; where the host does not do that,
     /// none is sent.
     pub(super) fn send_run(&self, run: &[Transmit]) -> io::Result<()> {
-        Ok(batch::send_run(self.0.as_raw_fd(), run)?)
+        let own = run
+            .first()
+            .and_then(|first| self.own_towards(first.peer.get()));
+        Ok(batch::send_run(self.udp.as_raw_fd(), run, own)?)
     }
 
     /// Sends one datagram now.
@@ -202,18 +250,25 @@ impl Socket {
 
     fn send_once(&self, payload: &[u8], peer: SocketAddr, ttl: Option<u8>) -> nix::Result<()> {
         let hops = ttl.map(i32::from);
-        let control = hops.as_ref().map(|hops| match peer {
+        let own = self.own_towards(peer);
+        let source = own.map(Source::from);
+        let mut control = vec![];
+        control.extend(hops.as_ref().map(|hops| match peer {
             SocketAddr::V4(_) => ControlMessage::Ipv4Ttl(hops),
             SocketAddr::V6(_) => ControlMessage::Ipv6HopLimit(hops),
-        });
-        sendmsg(
-            self.0.as_raw_fd(),
+        }));
+        control.extend(source.as_ref().map(Source::control));
+        let sent = sendmsg(
+            self.udp.as_raw_fd(),
             &[IoSlice::new(payload)],
-            control.as_slice(),
+            &control,
             MsgFlags::empty(),
             Some(&SockaddrStorage::from(peer)),
-        )
-        .map(drop)
+        );
+        if let (Err(nix::Error::EINVAL | nix::Error::EADDRNOTAVAIL), Some(own)) = (sent, own) {
+            self.forget(own);
+        }
+        sent.map(drop)
     }
 
     /// Takes an ICMP error from the queue; `None` when it is empty. Errors that say nothing about
@@ -221,7 +276,7 @@ impl Socket {
     /// when the datagram was sent.
     pub(super) fn refusal(&self) -> Option<Refusal> {
         loop {
-            let queued = self.0.try_io(Interest::ERROR, || Ok(self.next_queued()?));
+            let queued = self.udp.try_io(Interest::ERROR, || Ok(self.next_queued()?));
             if let Some(refusal) = queued.ok()? {
                 return Some(refusal);
             }
@@ -233,7 +288,7 @@ impl Socket {
         let mut payload = [0; 1];
         let mut slices = [IoSliceMut::new(&mut payload)];
         let message = recvmsg::<SockaddrStorage>(
-            self.0.as_raw_fd(),
+            self.udp.as_raw_fd(),
             &mut slices,
             Some(&mut control),
             MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT,

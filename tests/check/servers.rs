@@ -6,12 +6,24 @@
 use std::{
     fs,
     io::Write as _,
-    net::{Ipv4Addr, UdpSocket},
+    net::{Ipv4Addr, SocketAddr, UdpSocket},
     time::Duration,
 };
 
-use crate::support::{loopback, process::plain, tool};
+use iax2_natcheck::lab::kernel::Namespace;
+use nix::unistd::User;
 
+use crate::support::{
+    loopback,
+    process::{Spawn, plain},
+    site::inside,
+    tool,
+};
+
+/// How long an answer is waited for.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Full frame of call 1 to none, at 1 ms, the first: type IAX, POKE.
+const POKE: [u8; 12] = [0x80, 1, 0, 0, 0, 0, 0, 1, 0, 0, 6, 30];
 /// Subclasses of IAX frames (RFC 5456, 8.4) and the elements used here (8.6).
 const REGREQ: u8 = 13;
 const REGAUTH: u8 = 14;
@@ -65,9 +77,74 @@ fn answer(socket: &UdpSocket, server: Ipv4Addr, call: u16, token: &[u8]) -> Opti
 /// A socket that does not wait for ever.
 fn client() -> UdpSocket {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let patience = Some(Duration::from_secs(3));
-    socket.set_read_timeout(patience).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
     socket
+}
+
+#[test]
+#[ignore = "needs root to give it up"]
+fn root_is_given_up_before_the_first_packet() {
+    let mut users = tempfile::NamedTempFile::new().unwrap();
+    writeln!(users, "[alice]\nsecret = \"s3cret\"").unwrap();
+    let here = loopback::address();
+    let line = format!("--bind {here} --users {}", users.path().display());
+    let server = tool::serve(&line, &plain);
+    let nobody = User::from_name("nobody").unwrap().unwrap();
+    let threads = fs::read_dir(format!("/proc/{}/task", server.pid())).unwrap();
+    for thread in threads {
+        let status = fs::read_to_string(thread.unwrap().path().join("status")).unwrap();
+        let all = |key: &str| {
+            let line = status.lines().find(|line| line.starts_with(key)).unwrap();
+            line[key.len()..].split_whitespace().collect::<Vec<_>>()
+        };
+        let (user, group) = (nobody.uid.to_string(), nobody.gid.to_string());
+        assert_eq!(all("Uid:"), [user.as_str(); 4]);
+        assert_eq!(all("Gid:"), [group.as_str(); 4]);
+        assert_eq!(all("Groups:"), [group.as_str()]);
+        assert_eq!(all("CapPrm:"), ["0000000000000000"]);
+    }
+    // The accounts were read before, and the server serves.
+    let (subclass, _) = answer(&client(), here, 11, b"").unwrap();
+    assert_eq!(subclass, CALLTOKEN);
+}
+
+/// Asks a server on all addresses at each of two, and once more at the first.
+fn ask_at_both(
+    listen: &str,
+    addresses: [&str; 2],
+    spawn: &Spawn<'_>,
+    client: impl Fn() -> UdpSocket,
+) {
+    let port = client().local_addr().unwrap().port();
+    let _server = tool::serve(&format!("--bind {listen}:{port}"), spawn);
+    let socket = client();
+    let [first, second] = addresses.map(|ip| SocketAddr::new(ip.parse().unwrap(), port));
+    for asked in [first, second, first] {
+        socket.send_to(&POKE, asked).unwrap();
+        let (_, answered) = socket.recv_from(&mut [0; 1500]).unwrap();
+        assert_eq!(answered, asked);
+    }
+}
+
+#[test]
+fn a_server_on_all_addresses_answers_from_the_one_that_was_asked() {
+    ask_at_both("0.0.0.0", ["127.88.0.1", "127.88.0.2"], &plain, client);
+}
+
+#[test]
+#[ignore = "needs root for a network namespace"]
+fn so_does_one_on_all_addresses_of_ipv6() {
+    let host = Namespace::new("all-addresses").unwrap();
+    let addresses = ["fd00::1", "fd00::2"];
+    for address in addresses {
+        let address = address.parse().unwrap();
+        host.address("lo", address, 128).unwrap();
+    }
+    ask_at_both("[::]", addresses, &inside(&host), || {
+        let socket = host.bind("[::]:0".parse().unwrap()).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket
+    });
 }
 
 #[test]
