@@ -460,7 +460,12 @@ fn tshark_sees_of_an_encrypted_call_what_is_in_clear() {
         minis += u64::from(mini);
         // Two or four octets in clear, and two whole blocks of AES or more behind them.
         let sealed = datagram.payload.len() - if mini { 2 } else { 4 };
-        assert!(sealed >= 32 && sealed % 16 == 0, "{theirs:?}");
+        assert!(
+            sealed >= 32 && sealed % 16 == 0,
+            "from {}, {:02x?}: {theirs:?}",
+            datagram.source,
+            datagram.payload
+        );
     }
     // NEW, CALLTOKEN, NEW and AUTHREQ at least.
     assert!(challenged && plain >= 4, "{plain}");
