@@ -75,6 +75,11 @@ pub struct Calls {
 const LATE: Duration = Duration::from_secs(2);
 /// A number is not used again for so long (as Asterisk; RFC 5456 §8.1.1 asks for a reasonable time).
 const REST: Duration = Duration::from_secs(60);
+/// So many calls at once may be proving who they are: one fewer than Asterisk bears of an account, so that there is
+/// room for a telephone. Challenges and proofs that get lost hold calls there for seconds.
+const UNPROVEN: usize = 2;
+/// And so long the next call waits for them, at most: Asterisk repeats a challenge after 2 s.
+const HOLD: Duration = Duration::from_secs(4);
 /// POKEs after a silence.
 const CONTROLS: u32 = 3;
 /// From one control POKE to the next.
@@ -244,6 +249,17 @@ impl Calls {
             && self.placed < self.planned()
             && self.lines.len() < concurrent
             && kinds_apart
+    }
+
+    /// When the next call may be placed: later, while others prove who they are.
+    fn due(&self) -> Instant {
+        let unproven = self.lines.values();
+        let unproven = unproven.filter(|(_, line)| line.call.is_unproven());
+        if unproven.count() < UNPROVEN {
+            self.next
+        } else {
+            self.next + HOLD
+        }
     }
 
     /// Takes what the calls have to say and to send.
@@ -520,7 +536,7 @@ impl Machine for Calls {
         while self.resting.front().is_some_and(|(until, _)| *until <= now) {
             self.resting.pop_front();
         }
-        while self.next <= now && self.has_room() {
+        while self.has_room() && self.due() <= now {
             self.place(now);
         }
         self.drain(now);
@@ -538,7 +554,7 @@ impl Machine for Calls {
         if self.finished {
             return None;
         }
-        let next = self.has_room().then_some((self.next, "place a call"));
+        let next = self.has_room().then(|| (self.due(), "place a call"));
         let lines = self.lines.values().map(|(_, line)| line.poll_timeout());
         let controls = self
             .controls

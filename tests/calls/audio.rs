@@ -33,6 +33,7 @@ fn five_percent_of_loss_are_poor_audio_and_no_lost_calls() {
             "--calls 20 --concurrent 10 --duration 4s --expect echo",
         )
     });
+    let mut retransmissions = 0;
     for burst in &bursts {
         let (calls, media) = (burst.calls(), burst.media());
         println!("{media}");
@@ -48,8 +49,10 @@ fn five_percent_of_loss_are_poor_audio_and_no_lost_calls() {
         assert_eq!(calls["completed"], 20, "{calls:#}");
         assert_eq!(calls["pattern"], "none", "{calls:#}");
         assert_eq!(burst.findings(), ["poor-audio"], "{:#}", burst.report);
-        assert!(calls["retransmissions"].as_u64().unwrap() > 0);
+        retransmissions += calls["retransmissions"].as_u64().unwrap();
     }
+    // About seven in each burst; a burst without any is a matter of luck, three are not.
+    assert!(retransmissions > 0);
 }
 
 /// One call through a filter, with or without a jitter buffer at the far end.

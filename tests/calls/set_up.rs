@@ -159,3 +159,22 @@ fn a_filter_that_drops_new_alone_is_auto_congestion() {
     assert!(!because.contains("\"0 of"), "{because}");
     assert_eq!(placed.ended.status, 2);
 }
+
+#[test]
+#[ignore = "needs root, ip, nft and the Asterisk that tests/all fetches"]
+fn challenges_that_get_lost_make_no_call_one_too_many() {
+    let (site, _provider) = site(LINUX);
+    // AUTHREQ where it is sent for the first time: type 6, subclass 8, and no R bit. Asterisk says it again after
+    // 2 s, and rejects an account that leaves three challenges without an answer in the meantime.
+    drop_forwarded(
+        &site,
+        &format!("ip saddr {PROVIDER} udp sport 4569 @th,144,16 0x0608 @th,80,1 0"),
+    );
+    let placed = Placed::on(
+        &site,
+        "600",
+        "--calls 8 --concurrent 8 --duration 1s --expect echo",
+    );
+    assert_eq!(placed.calls()["completed"], 8, "{:#}", placed.report);
+    assert!(placed.calls()["setup_ms"]["min"].as_f64().unwrap() >= 1500.0);
+}

@@ -121,6 +121,17 @@ impl Call {
         self.renumber_at().is_some_and(|at| at <= now)
     }
 
+    /// Whether the callee may be waiting for a proof of who calls: NEW with its token is out, or a challenge came, and
+    /// the call is not accepted yet. Asterisk bears three such calls of an account (`maxauthreq`).
+    #[must_use]
+    pub fn is_unproven(&self) -> bool {
+        self.stage == Stage::Waiting
+            && self.dialling.as_ref().is_some_and(|dialling| {
+                dialling.config.credentials.is_some()
+                    && (dialling.token.is_some() || dialling.challenges > 0)
+            })
+    }
+
     /// Begins again from another call number, which is as random as the first, with a request for a new token.
     /// What still comes to the old number is of a leg that the peer gives up by itself.
     pub fn redial(&mut self, local: CallNumber, now: Instant) {
