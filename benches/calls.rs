@@ -39,6 +39,7 @@ use nix::{
 };
 use support::{
     asterisk::Asterisk,
+    figures::row,
     process::{Process, plain},
 };
 
@@ -80,16 +81,37 @@ fn main() {
             continue;
         }
         let theirs = hold_asterisk(trunk);
-        println!(
-            "  serve {} calls, Asterisk 16 {} calls, ratio {:.1}",
-            ours,
-            theirs,
-            ours as f64 / theirs as f64
+        row(
+            &format!("echo calls of 20 ms µ-law held at once, {name}"),
+            if trunk {
+                "≥ 10 times as many"
+            } else {
+                "≥ 5 times as many"
+            },
+            &format!("`serve`: {}", ours.calls),
+            &format!(
+                "Asterisk 16 `Echo()`: {}, {:.1} times fewer",
+                theirs.calls,
+                ours.calls as f64 / theirs.calls as f64
+            ),
+        );
+        row(
+            &format!("memory of such a call at the server, {name}"),
+            "≤ 16 KiB",
+            &format!("`serve`: {:.1} KiB", ours.memory as f64 / 1024.0),
+            &format!("Asterisk 16: {:.1} KiB", theirs.memory as f64 / 1024.0),
         );
     }
 }
 
-fn hold_ours(trunk: bool) -> usize {
+/// What a server bore.
+struct Held {
+    calls: usize,
+    /// Octets a call.
+    memory: u64,
+}
+
+fn hold_ours(trunk: bool) -> Held {
     let folder = tempfile::tempdir().unwrap();
     let users = folder.path().join("users.toml");
     fs::write(&users, "[load]\nsecret = \"s3cret\"\ntrunk = true\n").unwrap();
@@ -104,7 +126,7 @@ fn hold_ours(trunk: bool) -> usize {
     hold("serve", server.pid(), address, trunk)
 }
 
-fn hold_asterisk(trunk: bool) -> usize {
+fn hold_asterisk(trunk: bool) -> Held {
     let ip = Ipv4Addr::new(127, 8, 2, 1);
     let server = Asterisk::registrar(ip)
         .quiet()
@@ -120,8 +142,8 @@ fn hold_asterisk(trunk: bool) -> usize {
     hold("Asterisk 16", server.pid(), server.address(), trunk)
 }
 
-/// Adds calls until the server no longer holds them; returns how many it held.
-fn hold(name: &str, pid: u32, server: SocketAddr, trunk: bool) -> usize {
+/// Adds calls until the server no longer holds them.
+fn hold(name: &str, pid: u32, server: SocketAddr, trunk: bool) -> Held {
     let idle = resident(pid);
     let mut load = Load::new(server, trunk);
     let (mut held, mut wanted, mut failures) = (0, FIRST, 0);
@@ -149,12 +171,11 @@ fn hold(name: &str, pid: u32, server: SocketAddr, trunk: bool) -> usize {
             failures += 1;
         }
     }
-    println!(
-        "  {name}: holds {held} calls, {:.1} KiB a call",
-        memory as f64 / 1024.0
-    );
     load.hang_up();
-    held
+    Held {
+        calls: held,
+        memory,
+    }
 }
 
 /// Binds a process (0: this one) to a core, with all of its threads.

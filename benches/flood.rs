@@ -47,6 +47,7 @@ use iax2_natcheck::{
 };
 use support::{
     asterisk::Asterisk,
+    figures::row,
     process::{Process, plain, poll},
 };
 
@@ -102,15 +103,18 @@ fn main() {
     if std::env::args().any(|argument| argument == "--test") {
         return;
     }
-    println!(
-        "{RATE} packets a second from {SOURCES} addresses for {} s",
-        LENGTH.as_secs()
-    );
     for (index, flood) in FLOODS.into_iter().enumerate() {
         let place = u8::try_from(index + 1).unwrap();
         let ours = measure_ours(flood, place);
-        tell("serve", flood, &ours);
-        tell("Asterisk 16", flood, &measure_asterisk(flood, place));
+        row(
+            &format!(
+                "honest registrations while {RATE} packets a second arrive from {SOURCES} addresses: {}",
+                flood.0
+            ),
+            "honest clients served, memory bounded",
+            &format!("`serve`: {}", told(&ours)),
+            &format!("Asterisk 16: {}", told(&measure_asterisk(flood, place))),
+        );
         let share = f64::from(ours.succeeded) / f64::from(ours.tried);
         assert!(share >= SERVED, "{}: {share} served", flood.0);
         assert!(
@@ -122,14 +126,14 @@ fn main() {
     }
 }
 
-fn tell(program: &str, (name, ..): Flood, served: &Served) {
-    println!(
-        "{name:<26} {program:<12} {:>5} of {:>5} registrations, {:>8.2} ms each, memory +{:.1} MiB",
+fn told(served: &Served) -> String {
+    format!(
+        "{} of {}, {:.2} ms each, {:+.1} MiB",
         served.succeeded,
         served.tried,
         served.median.as_secs_f64() * 1000.0,
         served.growth_mib
-    );
+    )
 }
 
 fn measure_ours(flood: Flood, place: u8) -> Served {

@@ -14,6 +14,9 @@
     reason = "a benchmark prints its figures, and may panic"
 )]
 
+#[path = "../tests/support/figures.rs"]
+mod figures;
+
 use std::{future, time::Duration};
 
 use iax2_natcheck::{
@@ -34,7 +37,6 @@ fn main() {
         return;
     }
     kernel::enter().expect("a kernel that grants network namespaces");
-    println!("timer  found          sweep     bisection  ratio");
     for timer in TIMERS {
         let evidence = measure(timer);
         let (_, exchange) = evidence
@@ -45,11 +47,17 @@ fn main() {
         let found = |edge: Option<Duration>| edge.map_or(0, |edge| edge.as_secs());
         let wall = evidence.elapsed.as_secs_f64();
         let bisection = bisection(f64::from(u32::try_from(timer).expect("a small number")));
-        println!(
-            "{timer:>4} s  {:>3}/{:<3} s  {wall:>8.1} s  {bisection:>8.0} s  {:>5.1}",
-            found(exchange.alive),
-            found(exchange.dead),
-            bisection / wall
+        figures::row(
+            &format!(
+                "lifetime of a NAT that keeps {timer} s, to 1 s, three kinds of traffic at once"
+            ),
+            &format!("≤ {} s", timer + 5),
+            &format!(
+                "{wall:.1} s, found alive at {} s and dead at {} s",
+                found(exchange.alive),
+                found(exchange.dead)
+            ),
+            &format!("bisection on one socket: {bisection:.0} s, computed"),
         );
     }
 }

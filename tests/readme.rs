@@ -48,11 +48,13 @@ fn blocks(text: &str, language: &str) -> Vec<String> {
 }
 
 /// Every page with commands or links.
-const PAGES: [&str; 4] = [
+const PAGES: [&str; 6] = [
     "README.md",
     "CONTRIBUTING.md",
     "SECURITY.md",
     "docs/how-it-measures.md",
+    "docs/openwrt.md",
+    "benches/README.md",
 ];
 
 /// The commands of the pages, a line each, without what they are redirected to.
@@ -134,6 +136,8 @@ fn every_command_is_one_of_ours_or_of_a_short_list() {
             let others = [
                 "tests/all",
                 "packaging/deb",
+                "packaging/static",
+                "benches/all",
                 "install",
                 "systemctl",
                 "head",

@@ -2,8 +2,9 @@
 
 use std::io::{self, IsTerminal, Write, stderr};
 
+use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{
-    EnvFilter, fmt::MakeWriter, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+    filter::Targets, fmt, fmt::MakeWriter, layer::SubscriberExt as _, util::SubscriberInitExt as _,
 };
 
 use crate::cli::{
@@ -27,32 +28,31 @@ pub(crate) fn init(cli: &Cli, progress: &Progress) {
         _ => false,
     };
     let level = match (cli.common.quiet, cli.common.verbose) {
-        (true, _) => "error",
-        (false, 0) if server => "info",
-        (false, 0) => "warn",
-        (false, 1) => "debug",
-        (false, _) => "trace",
+        (true, _) => LevelFilter::ERROR,
+        (false, 0) if server => LevelFilter::INFO,
+        (false, 0) => LevelFilter::WARN,
+        (false, 1) => LevelFilter::DEBUG,
+        (false, _) => LevelFilter::TRACE,
     };
-    let others = if cli.common.quiet { "error" } else { "warn" };
-    let filter = EnvFilter::new(format!("{others},iax2_natcheck={level}"));
+    let others = level.min(LevelFilter::WARN);
+    let filter = Targets::new()
+        .with_default(others)
+        .with_target("iax2_natcheck", level);
+    let subscriber = tracing_subscriber::registry().with(filter);
     let journal = matches!(cli.command, Command::Watch(_)) && std::env::var_os(JOURNAL).is_some();
     if journal && let Ok(journal) = tracing_journald::layer() {
         let journal = journal.with_field_prefix(Some(FIELDS.to_owned()));
-        tracing_subscriber::registry()
-            .with(filter)
-            .with(journal)
-            .init();
+        subscriber.with(journal).init();
         return;
     }
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let lines = fmt::layer()
         .with_ansi(stderr().is_terminal() && !no_colour())
         .with_target(false)
         .with_writer(Beside(progress.clone()));
     if server {
-        builder.init();
+        subscriber.with(lines).init();
     } else {
-        builder.without_time().init();
+        subscriber.with(lines.without_time()).init();
     }
 }
 

@@ -14,6 +14,7 @@ pub mod asterisk;
 pub mod coturn;
 pub mod dial;
 pub mod echo;
+pub mod figures;
 pub mod golden;
 pub mod json_contract;
 pub mod loopback;
