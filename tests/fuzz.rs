@@ -4,6 +4,8 @@
 
 #[path = "../fuzz/bodies.rs"]
 mod bodies;
+#[path = "../fuzz/texts.rs"]
+mod texts;
 
 use std::{
     fs,
@@ -89,8 +91,26 @@ fn mutation(octets: &mut Vec<u8>, corpus: &[Vec<u8>], rng: &mut StdRng) {
 
 #[test]
 #[ignore = "takes IAX2_FUZZ_SECONDS, 20 s unless given"]
+fn full_mutations_of_accounts() {
+    mutate("accounts", texts::accounts);
+}
+
+#[test]
+#[ignore = "takes IAX2_FUZZ_SECONDS, 20 s unless given"]
 fn full_mutations_of_captures() {
     mutate("captures", bodies::captures);
+}
+
+#[test]
+#[ignore = "takes IAX2_FUZZ_SECONDS, 20 s unless given"]
+fn full_mutations_of_configuration() {
+    mutate("configuration", texts::configuration);
+}
+
+#[test]
+#[ignore = "takes IAX2_FUZZ_SECONDS, 20 s unless given"]
+fn full_mutations_of_console() {
+    mutate("console", texts::console);
 }
 
 #[test]
@@ -107,13 +127,58 @@ fn full_mutations_of_machines() {
 
 #[test]
 #[ignore = "takes IAX2_FUZZ_SECONDS, 20 s unless given"]
+fn full_mutations_of_manager() {
+    mutate("manager", texts::manager);
+}
+
+#[test]
+#[ignore = "takes IAX2_FUZZ_SECONDS, 20 s unless given"]
+fn full_mutations_of_port_mapping() {
+    mutate("port_mapping", texts::port_mapping);
+}
+
+#[test]
+#[ignore = "takes IAX2_FUZZ_SECONDS, 20 s unless given"]
+fn full_mutations_of_reports() {
+    mutate("reports", texts::reports);
+}
+
+#[test]
+#[ignore = "takes IAX2_FUZZ_SECONDS, 20 s unless given"]
+fn full_mutations_of_rules() {
+    mutate("rules", texts::rules);
+}
+
+#[test]
+#[ignore = "takes IAX2_FUZZ_SECONDS, 20 s unless given"]
+fn full_mutations_of_scripts() {
+    mutate("scripts", texts::scripts);
+}
+
+#[test]
+#[ignore = "takes IAX2_FUZZ_SECONDS, 20 s unless given"]
 fn full_mutations_of_stun() {
     mutate("stun", bodies::stun);
 }
 
 #[test]
+fn the_corpus_of_accounts() {
+    replay("accounts", texts::accounts);
+}
+
+#[test]
 fn the_corpus_of_captures() {
     replay("captures", bodies::captures);
+}
+
+#[test]
+fn the_corpus_of_configuration() {
+    replay("configuration", texts::configuration);
+}
+
+#[test]
+fn the_corpus_of_console() {
+    replay("console", texts::console);
 }
 
 #[test]
@@ -124,6 +189,31 @@ fn the_corpus_of_frames() {
 #[test]
 fn the_corpus_of_machines() {
     replay("machines", bodies::machines);
+}
+
+#[test]
+fn the_corpus_of_manager() {
+    replay("manager", texts::manager);
+}
+
+#[test]
+fn the_corpus_of_port_mapping() {
+    replay("port_mapping", texts::port_mapping);
+}
+
+#[test]
+fn the_corpus_of_reports() {
+    replay("reports", texts::reports);
+}
+
+#[test]
+fn the_corpus_of_rules() {
+    replay("rules", texts::rules);
+}
+
+#[test]
+fn the_corpus_of_scripts() {
+    replay("scripts", texts::scripts);
 }
 
 #[test]

@@ -311,8 +311,10 @@ pub fn parse_peers(text: &str) -> Result<Vec<Peer>, OsError> {
     Err(table.cut_short())
 }
 
-/// Reads `core show channels concise`: a line for each channel, its fields separated by `!`.
-fn parse_channels(text: &str) -> Vec<manager::Channel> {
+/// Reads `core show channels concise`: a line for each channel, its fields separated by `!`. Other lines
+/// are none of IAX2.
+#[must_use]
+pub fn parse_channels(text: &str) -> Vec<manager::Channel> {
     text.lines()
         .filter(|line| line.starts_with("IAX2/"))
         .filter_map(|line| {

@@ -3,7 +3,7 @@
 //! It costs Asterisk a fraction of what a command line does, and tells some changes by itself. It does
 //! not tell that a registrar has fallen silent: the registrations must be asked for.
 
-mod message;
+pub mod message;
 
 use std::{
     collections::VecDeque,
@@ -82,6 +82,16 @@ pub struct Channel {
 }
 
 impl Channel {
+    /// The call that an event tells of; `None` where it is none of IAX2.
+    #[must_use]
+    pub fn of(event: &Message) -> Option<Self> {
+        let name = event.get("Channel")?;
+        name.starts_with("IAX2/").then(|| Self {
+            name: name.to_owned(),
+            state: event.get("ChannelStateDesc").unwrap_or_default().to_owned(),
+        })
+    }
+
     /// The peer in the name; an address and a port where Asterisk knows no peer.
     #[must_use]
     pub fn peer(&self) -> &str {
@@ -99,6 +109,18 @@ pub struct ManagerPeer {
     pub address: Option<IpAddr>,
     /// What qualify knows of it, in Asterisk's words.
     pub status: String,
+}
+
+impl ManagerPeer {
+    /// The peer that an event tells of.
+    #[must_use]
+    pub fn of(event: &Message) -> Option<Self> {
+        Some(Self {
+            name: event.get("ObjectName")?.to_owned(),
+            address: event.get("IPaddress").and_then(|ip| ip.parse().ok()),
+            status: event.get("Status").unwrap_or_default().to_owned(),
+        })
+    }
 }
 
 /// A session.
@@ -165,7 +187,7 @@ impl Manager {
         let list = self.list(ACTION, "RegistrationsComplete").await?;
         list.iter()
             .filter(|message| message.get("Event") == Some("RegistryEntry"))
-            .map(|message| entry(message).map_err(|what| unreadable(ACTION, what)))
+            .map(|message| registry_entry(message).map_err(|what| unreadable(ACTION, what)))
             .collect()
     }
 
@@ -178,19 +200,7 @@ impl Manager {
         let list = self
             .list("CoreShowChannels", "CoreShowChannelsComplete")
             .await?;
-        Ok(list
-            .iter()
-            .filter_map(|message| {
-                let name = message.get("Channel")?;
-                name.starts_with("IAX2/").then(|| Channel {
-                    name: name.to_owned(),
-                    state: message
-                        .get("ChannelStateDesc")
-                        .unwrap_or_default()
-                        .to_owned(),
-                })
-            })
-            .collect())
+        Ok(list.iter().filter_map(Channel::of).collect())
     }
 
     /// The peers of IAX2.
@@ -200,16 +210,7 @@ impl Manager {
     /// As [`Manager::registry`].
     pub async fn peers(&mut self) -> Result<Vec<ManagerPeer>, OsError> {
         let list = self.list("IAXpeerlist", "PeerlistComplete").await?;
-        Ok(list
-            .iter()
-            .filter_map(|message| {
-                Some(ManagerPeer {
-                    name: message.get("ObjectName")?.to_owned(),
-                    address: message.get("IPaddress").and_then(|ip| ip.parse().ok()),
-                    status: message.get("Status").unwrap_or_default().to_owned(),
-                })
-            })
-            .collect())
+        Ok(list.iter().filter_map(ManagerPeer::of).collect())
     }
 
     /// Whether the module of IAX2 is loaded.
@@ -263,7 +264,7 @@ impl Manager {
             if let Some(told) = self.told.pop_front() {
                 return Ok(told);
             }
-            if let Some(message) = self.inbox.next() {
+            if let Some(message) = self.inbox.take() {
                 self.keep(&message);
                 continue;
             }
@@ -321,7 +322,7 @@ impl Manager {
         let limit = self.limit;
         timeout(limit, async {
             loop {
-                while let Some(message) = self.inbox.next() {
+                while let Some(message) = self.inbox.take() {
                     let id = message.get("ActionID").and_then(|id| id.parse().ok());
                     if id == Some(self.asked) {
                         return Ok(message);
@@ -390,9 +391,14 @@ const fn unreadable(command: &'static str, what: &'static str) -> OsError {
     }
 }
 
-fn entry(message: &Message) -> Result<RegistryEntry, &'static str> {
-    let host = message.get("Host").ok_or("the host is missing")?;
-    let perceived = match message.get("Perceived") {
+/// The registration that an event tells of.
+///
+/// # Errors
+///
+/// What is missing or cannot be read.
+pub fn registry_entry(event: &Message) -> Result<RegistryEntry, &'static str> {
+    let host = event.get("Host").ok_or("the host is missing")?;
+    let perceived = match event.get("Perceived") {
         Some("<Unregistered>") => None,
         Some(address) => Some(
             address
@@ -401,19 +407,19 @@ fn entry(message: &Message) -> Result<RegistryEntry, &'static str> {
         ),
         None => return Err("the perceived address is missing"),
     };
-    let refresh: u32 = message
+    let refresh: u32 = event
         .get("Refresh")
         .and_then(|text| text.parse().ok())
         .ok_or("the refresh is no number")?;
     Ok(RegistryEntry {
         host: (host != "(null)" && !host.is_empty()).then(|| host.to_owned()),
-        user: message
+        user: event
             .get("Username")
             .ok_or("the user is missing")?
             .to_owned(),
         perceived: perceived.map(MappedAddr::new),
         refresh: Duration::from_secs(refresh.into()),
-        state: message
+        state: event
             .get("State")
             .filter(|state| !state.is_empty())
             .ok_or("the state is missing")?

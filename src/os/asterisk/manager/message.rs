@@ -10,13 +10,14 @@ const MOST_LINES: usize = 4096;
 
 /// One answer or event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Message {
+pub struct Message {
     fields: Vec<(String, String)>,
 }
 
 impl Message {
     /// The first value of a key.
-    pub(super) fn get(&self, key: &str) -> Option<&str> {
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&str> {
         self.fields
             .iter()
             .find(|(name, _)| name.eq_ignore_ascii_case(key))
@@ -24,7 +25,7 @@ impl Message {
     }
 
     /// All values of a key, in their order.
-    pub(super) fn all<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a str> {
+    pub fn all<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a str> {
         self.fields
             .iter()
             .filter(move |(name, _)| name.eq_ignore_ascii_case(key))
@@ -34,11 +35,14 @@ impl Message {
 
 /// Why the other end is no manager interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Broken(pub(super) &'static str);
+pub struct Broken(
+    /// What is wrong.
+    pub &'static str,
+);
 
 /// What has arrived and is not read yet. Its size is bounded whatever the other end sends.
 #[derive(Debug, Default)]
-pub(super) struct Inbox {
+pub struct Inbox {
     line: Vec<u8>,
     message: Message,
     whole: VecDeque<Message>,
@@ -46,7 +50,11 @@ pub(super) struct Inbox {
 
 impl Inbox {
     /// Takes what has arrived.
-    pub(super) fn push(&mut self, octets: &[u8]) -> Result<(), Broken> {
+    ///
+    /// # Errors
+    ///
+    /// [`Broken`] where a line or a message has no end.
+    pub fn push(&mut self, octets: &[u8]) -> Result<(), Broken> {
         for octet in octets {
             if *octet != b'\n' {
                 if self.line.len() == LONGEST_LINE {
@@ -77,7 +85,7 @@ impl Inbox {
     }
 
     /// The next whole message.
-    pub(super) fn next(&mut self) -> Option<Message> {
+    pub fn take(&mut self) -> Option<Message> {
         self.whole.pop_front()
     }
 }
@@ -95,12 +103,12 @@ mod tests {
             for piece in text.as_bytes().chunks(size) {
                 inbox.push(piece).unwrap();
             }
-            let first = inbox.next().unwrap();
+            let first = inbox.take().unwrap();
             assert_eq!(first.get("actionid"), Some("7"));
             assert_eq!(first.all("Output").collect::<Vec<_>>(), ["a: b", "c"]);
-            let second = inbox.next().unwrap();
+            let second = inbox.take().unwrap();
             assert_eq!(second.get("Domain"), Some("192.0.2.1:4569"));
-            assert_eq!(inbox.next(), None);
+            assert_eq!(inbox.take(), None);
         }
     }
 

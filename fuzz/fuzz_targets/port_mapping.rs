@@ -1,0 +1,8 @@
+//! Fuzzes `port_mapping`: see `texts.rs`.
+
+#![no_main]
+
+#[path = "../texts.rs"]
+mod texts;
+
+libfuzzer_sys::fuzz_target!(|octets: &[u8]| texts::port_mapping(octets));
