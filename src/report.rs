@@ -12,6 +12,7 @@ pub mod html;
 pub mod json;
 pub mod model;
 pub mod nagios;
+mod printable;
 pub mod prometheus;
 pub mod schema;
 pub mod script;

@@ -3,6 +3,20 @@
 
 use std::{fmt, net::SocketAddr, time::Duration};
 
+/// Whether a character of a stranger may reach a terminal or a page as it is: no control character, and no mark that
+/// turns the direction of what follows (UAX #9), for these make a text look like another one.
+#[must_use]
+pub const fn is_printable(character: char) -> bool {
+    !matches!(
+        character,
+        '\0'..='\u{1f}'
+            | '\u{7f}'..='\u{9f}'
+            | '\u{200e}' | '\u{200f}'
+            | '\u{202a}'..='\u{202e}'
+            | '\u{2066}'..='\u{2069}'
+    )
+}
+
 /// A 15-bit IAX2 call number, chosen by the side that sends it (RFC 5456 §8.1.1).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct CallNumber(u16);

@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::report::{
     assemble::tool,
     model::{Finding, Report, SCHEMA_VERSION, Severity, Time, Tool, Verdict},
+    printable::printable,
 };
 
 pub use text::render;
@@ -74,6 +75,7 @@ impl Diff {
     /// Compares two reports.
     #[must_use]
     pub fn of(before: &Report, after: &Report) -> Self {
+        let (before, after) = (&*printable(before), &*printable(after));
         let mut diff = Self {
             schema_version: SCHEMA_VERSION,
             tool: tool(),

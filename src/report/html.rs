@@ -15,6 +15,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use crate::report::{
     headline,
     model::{Finding, Report, Severity, Verdict},
+    printable::printable,
     text::measured,
 };
 
@@ -28,6 +29,7 @@ const POLICY: &str =
 /// Renders a report as a page.
 #[must_use]
 pub fn render(report: &Report) -> String {
+    let report = &*printable(report);
     let mut page = html! {
         (DOCTYPE)
         html lang="en" {

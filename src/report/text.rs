@@ -15,6 +15,7 @@ use anstyle::{AnsiColor, Style};
 use crate::report::{
     headline,
     model::{Finding, Report, Severity, Verdict},
+    printable::printable,
 };
 
 pub use seen::{call as call_line, registration as registration_line};
@@ -23,6 +24,7 @@ pub use seen::{call as call_line, registration as registration_line};
 #[must_use]
 pub fn render(report: &Report, colours: bool) -> String {
     let ink = Ink { colours };
+    let report = &*printable(report);
     let mut lines = verdict(report, ink);
     lines.extend(about(report));
     for (index, found) in report.findings.iter().enumerate() {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::ie::{IeId, IeWriter, RawIe};
-use crate::types::MappedAddr;
+use crate::types::{MappedAddr, is_printable};
 
 /// Text of a peer: meant as UTF-8, kept as it came.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -14,13 +14,13 @@ pub struct Text<'a>(pub &'a [u8]);
 
 impl fmt::Display for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Control characters of a stranger do not reach the terminal.
+        // What moves the cursor or turns the direction of a text does not reach the terminal.
         for chunk in self.0.utf8_chunks() {
             for character in chunk.valid().chars() {
-                if character.is_control() {
-                    write!(f, "{}", character.escape_default())?;
-                } else {
+                if is_printable(character) {
                     write!(f, "{character}")?;
+                } else {
+                    write!(f, "{}", character.escape_default())?;
                 }
             }
             for octet in chunk.invalid() {
