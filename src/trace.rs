@@ -17,6 +17,7 @@ mod hash;
 pub mod ladder;
 pub mod mark;
 pub mod media;
+pub mod name;
 pub mod pairing;
 pub mod reading;
 mod recognition;

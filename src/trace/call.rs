@@ -4,7 +4,7 @@ mod live;
 
 use std::time::Duration;
 
-use super::{mark::Mark, media::Media};
+use super::{mark::Mark, media::Media, name::Name};
 use crate::{
     proto::media::report::ReceiverReport,
     types::CallNumber,
@@ -132,11 +132,11 @@ pub struct Call {
     /// The call numbers of caller and callee.
     pub numbers: [CallNumber; 2],
     /// The account.
-    pub user: Option<Box<str>>,
+    pub user: Option<Name>,
     /// The number called.
-    pub called: Option<Box<str>>,
+    pub called: Option<Name>,
     /// The number of the caller.
-    pub calling: Option<Box<str>>,
+    pub calling: Option<Name>,
     /// The first frame.
     pub first: Mark,
     /// The last frame of each end.
@@ -162,7 +162,7 @@ pub struct Call {
     /// How.
     pub end: End,
     /// The cause in words.
-    pub cause: Option<Box<str>>,
+    pub cause: Option<Name>,
     /// The cause as a number.
     pub cause_code: Option<u8>,
     /// The agreed format.
@@ -178,7 +178,7 @@ pub struct Call {
     /// VNAKs of each end.
     pub vnaks: [u16; 2],
     /// Digits of each end.
-    pub digits: [Option<Box<str>>; 2],
+    pub digits: [Option<Name>; 2],
     /// Text frames.
     pub texts: u16,
     /// The last receiver report of each end.
@@ -187,8 +187,21 @@ pub struct Call {
     pub round_trips: [Option<Duration>; 2],
     /// An end whose address changed.
     pub moved: Option<Box<Moved>>,
-    /// How long the callee had been silent, where it is a registered client.
-    pub idle_before: Option<Duration>,
     /// It was transferred to other hosts, so that its end is not seen.
     pub transferred: bool,
+}
+
+impl Call {
+    /// The words in it.
+    pub(super) fn names_mut(&mut self) -> [&mut Option<Name>; 6] {
+        let [one, other] = &mut self.digits;
+        [
+            &mut self.user,
+            &mut self.called,
+            &mut self.calling,
+            &mut self.cause,
+            one,
+            other,
+        ]
+    }
 }

@@ -1,7 +1,10 @@
 //! Two sockets that talk IAX2: who sends how much, who POKEs whom, and how long one was idle when the other's
 //! requests still reached it.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::{SocketAddr, SocketAddrV4},
+    time::Duration,
+};
 
 use super::mark::Mark;
 use crate::types::CallNumber;
@@ -9,8 +12,7 @@ use crate::types::CallNumber;
 /// Everything between two addresses.
 #[derive(Clone, Debug)]
 pub struct Flow {
-    /// The two; the first is the one that was seen sending first.
-    pub ends: [SocketAddr; 2],
+    ends: Ends,
     /// Datagrams from each.
     pub packets: [u32; 2],
     /// The first datagram.
@@ -20,13 +22,20 @@ pub struct Flow {
     /// Trunk frames from each.
     pub trunks: [u32; 2],
     /// Which end registers with the other.
-    pub client: Option<usize>,
+    pub(super) client: Option<u8>,
     /// POKEs from each.
     pub pokes: [Option<Box<Pokes>>; 2],
     /// ICMP errors about datagrams from each.
     pub icmp: [Option<Box<Icmp>>; 2],
     /// What tells how long the client's NAT keeps the way open.
     pub idle: Option<Box<Idle>>,
+}
+
+/// The addresses of a flow; those of IPv4 take no room for more, for a capture may hold a hundred thousand flows.
+#[derive(Clone, Debug)]
+enum Ends {
+    Ipv4([SocketAddrV4; 2]),
+    Any(Box<[SocketAddr; 2]>),
 }
 
 /// ICMP errors about the datagrams of one end.
@@ -116,9 +125,15 @@ impl Idle {
 
 impl Flow {
     /// A flow that begins with a datagram from `source`.
-    pub(super) const fn new(source: SocketAddr, destination: SocketAddr, first: Mark) -> Self {
+    pub(super) fn new(source: SocketAddr, destination: SocketAddr, first: Mark) -> Self {
+        let ends = match (source, destination) {
+            (SocketAddr::V4(source), SocketAddr::V4(destination)) => {
+                Ends::Ipv4([source, destination])
+            }
+            _ => Ends::Any(Box::new([source, destination])),
+        };
         Self {
-            ends: [source, destination],
+            ends,
             packets: [0; 2],
             first,
             last: [None; 2],
@@ -130,16 +145,37 @@ impl Flow {
         }
     }
 
+    /// The two; the first is the one that was seen sending first.
+    #[must_use]
+    pub fn ends(&self) -> [SocketAddr; 2] {
+        match &self.ends {
+            Ends::Ipv4(ends) => ends.map(SocketAddr::V4),
+            Ends::Any(ends) => **ends,
+        }
+    }
+
+    /// One of the two: 0 or 1.
+    #[must_use]
+    pub fn end(&self, end: usize) -> Option<SocketAddr> {
+        self.ends().get(end).copied()
+    }
+
+    /// Which end registers with the other: 0 or 1.
+    #[must_use]
+    pub fn client(&self) -> Option<usize> {
+        self.client.map(usize::from)
+    }
+
     /// How long the other end of a request from `from` has been silent, where that is a registered client.
     pub(super) fn idle_of_client(&self, from: usize, at: Mark) -> Option<Duration> {
-        let client = self.client.filter(|client| *client != from)?;
+        let client = self.client().filter(|client| *client != from)?;
         let last = self.last.get(client).copied().flatten()?;
         Some(at.since(&last))
     }
 
     /// A client that is heard was there when it did not answer.
     pub(super) fn note_heard(&mut self, end: usize) {
-        if self.client == Some(end)
+        if self.client() == Some(end)
             && let Some(idle) = &mut self.idle
         {
             idle.heard_again += std::mem::take(&mut idle.pending);

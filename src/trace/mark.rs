@@ -6,19 +6,29 @@ use std::{fmt, net::SocketAddr, num::NonZeroU32, time::Duration};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark {
     number: NonZeroU32,
-    file: u16,
-    nanos: u64,
+    /// The high and the low half of the microseconds since 1970, below them the file: kept apart, so that a mark has
+    /// 12 octets. A capture may hold a million of them.
+    high: u32,
+    low: u32,
 }
 
+/// Bits of the file: 4096 of them can be told apart, and the time has the bits that are left, until 2112.
+const FILE_BITS: u32 = 12;
+const LAST_FILE: u16 = (1 << FILE_BITS) - 1;
+
 impl Mark {
-    /// The packet with this number of this file (from 0), captured `time` after 1970-01-01T00:00:00Z.
+    /// The packet with this number of this file (from 0), captured `time` after 1970-01-01T00:00:00Z; of the time,
+    /// microseconds are kept. Files from the 4096th on share its place.
     #[must_use]
     pub fn new(file: u16, number: u64, time: Duration) -> Self {
         let number = u32::try_from(number).unwrap_or(u32::MAX);
+        let most = u64::MAX >> FILE_BITS;
+        let micros = u64::try_from(time.as_micros()).unwrap_or(most).min(most);
+        let both = micros << FILE_BITS | u64::from(file.min(LAST_FILE));
         Self {
             number: NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN),
-            file,
-            nanos: u64::try_from(time.as_nanos()).unwrap_or(u64::MAX),
+            high: half(both >> u32::BITS),
+            low: half(both),
         }
     }
 
@@ -31,25 +41,44 @@ impl Mark {
     /// Which file it is in, from 0.
     #[must_use]
     pub const fn file(&self) -> u16 {
-        self.file
+        let [.., high, low] = self.low.to_be_bytes();
+        u16::from_be_bytes([high, low]) & LAST_FILE
+    }
+
+    #[inline]
+    const fn micros(&self) -> u64 {
+        ((self.high as u64) << u32::BITS | self.low as u64) >> FILE_BITS
     }
 
     /// When it was captured, since 1970-01-01T00:00:00Z.
     #[must_use]
     pub const fn time(&self) -> Duration {
-        Duration::from_nanos(self.nanos)
+        Duration::from_micros(self.micros())
     }
 
     /// How long after `earlier` it was captured; zero where the clock went back between the two.
     #[must_use]
     pub const fn since(&self, earlier: &Self) -> Duration {
-        Duration::from_nanos(self.nanos.saturating_sub(earlier.nanos))
+        Duration::from_micros(self.micros_since(earlier))
     }
+
+    /// The same in microseconds, for what is asked of every packet.
+    #[inline]
+    pub(super) const fn micros_since(&self, earlier: &Self) -> u64 {
+        self.micros().saturating_sub(earlier.micros())
+    }
+}
+
+/// The low half.
+#[inline]
+#[allow(clippy::cast_possible_truncation)] // that is what is wanted
+const fn half(both: u64) -> u32 {
+    both as u32
 }
 
 impl fmt::Display for Mark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let of_day = self.nanos / 1_000_000 % 86_400_000;
+        let of_day = self.micros() / 1000 % 86_400_000;
         let (seconds, millis) = (of_day / 1000, of_day % 1000);
         write!(
             f,
@@ -59,7 +88,7 @@ impl fmt::Display for Mark {
             seconds / 60 % 60,
             seconds % 60
         )?;
-        match self.file {
+        match self.file() {
             0 => Ok(()),
             file => write!(f, " of file {}", file + 1),
         }
@@ -87,11 +116,14 @@ mod tests {
 
     #[test]
     fn a_mark_is_small_and_reads_well() {
-        assert_eq!(size_of::<Option<Mark>>(), 16);
+        assert_eq!(size_of::<Option<Mark>>(), 12);
         let mark = Mark::new(0, 12, Duration::from_millis(1_795_392_554_250));
         assert_eq!(mark.to_string(), "frame 12 at 00:09:14.250");
         let other = Mark::new(1, 3, Duration::from_secs(1));
         assert_eq!(other.to_string(), "frame 3 at 00:00:01.000 of file 2");
         assert_eq!(other.since(&mark), Duration::ZERO);
+        let last = Mark::new(u16::MAX, u64::MAX, Duration::MAX);
+        assert_eq!((last.number(), last.file()), (u32::MAX, LAST_FILE));
+        assert_eq!(Mark::new(7, 1, mark.time()).time(), mark.time());
     }
 }

@@ -187,7 +187,7 @@ impl Media {
                 self.longest_gap_ms = self.longest_gap_ms.max(ahead - self.step);
             }
             self.recent = self.recent.checked_shl(places.max(1)).unwrap_or(0) | 1;
-            self.vary(ahead, mark.since(&last));
+            self.vary(ahead, mark.micros_since(&last));
         }
         self.highest = clock;
         self.last = Some(mark);
@@ -212,8 +212,8 @@ impl Media {
     }
 
     #[allow(clippy::cast_precision_loss)] // milliseconds of a call
-    fn vary(&mut self, clock: u32, arrived: Duration) {
-        let deviation = (arrived.as_secs_f32() * 1000.0 - clock as f32).abs();
+    fn vary(&mut self, clock: u32, arrived_us: u64) {
+        let deviation = (arrived_us as f32 / 1000.0 - clock as f32).abs();
         self.jitter += (deviation - self.jitter) / 16.0;
         self.worst = self.worst.max(self.jitter);
     }

@@ -2,7 +2,10 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use super::mark::{Mark, Seen};
+use super::{
+    mark::{Mark, Seen},
+    name::Name,
+};
 use crate::{
     proto::auth::Method,
     types::{CallNumber, MappedAddr, Timestamp},
@@ -45,7 +48,7 @@ pub struct Attempt {
     /// The client's call number.
     pub number: CallNumber,
     /// The account.
-    pub user: Option<Box<str>>,
+    pub user: Option<Name>,
     /// It gives up a registration (REGREL).
     pub release: bool,
     /// The first request.
@@ -75,7 +78,7 @@ pub struct Attempt {
     /// The client's address as the registrar saw it.
     pub apparent: Option<SocketAddr>,
     /// Why it was refused, in words.
-    pub cause: Option<Box<str>>,
+    pub cause: Option<Name>,
     /// Why it was refused, as a number.
     pub cause_code: Option<u8>,
     /// The token was given to another address of the client.
@@ -258,6 +261,6 @@ impl Attempt {
 }
 
 /// What a peer says, made harmless.
-pub(super) fn words(text: Text<'_>) -> Box<str> {
-    text.to_string().into_boxed_str()
+pub(super) fn words(text: Text<'_>) -> Name {
+    Name::new(&text.to_string())
 }

@@ -105,9 +105,7 @@ impl Traced {
     #[allow(clippy::similar_names)] // caller and callee are the words of the field
     pub fn ends(&self, call: &Call) -> Option<(SocketAddr, SocketAddr)> {
         let flow = self.flows.get(call.flow as usize)?;
-        let caller = flow.ends.get(call.caller)?;
-        let callee = flow.ends.get(1 - call.caller)?;
-        Some((*caller, *callee))
+        Some((flow.end(call.caller)?, flow.end(1 - call.caller)?))
     }
 }
 

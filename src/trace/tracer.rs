@@ -1,5 +1,6 @@
 //! Follows every dialogue of a capture, datagram by datagram.
 
+mod flows;
 mod strays;
 mod tokens;
 
@@ -10,11 +11,11 @@ use tokens::Tokens;
 use super::{
     call::{self, Call, Secret, Side},
     dialogues::{Dialogues, Key, Live, Registration, Slot},
-    flow::{Flow, Icmp},
+    flow::Icmp,
     hash::Keyed,
     mark::{Mark, Seen},
     media::{Carrier, Clock},
-    recognition::begins_a_dialogue,
+    name::Names,
     registration::{Attempt, Sender},
     secrecy::{Secrecy, may_be_encrypted},
     traced::{Belongs, Settings, Traced},
@@ -23,7 +24,6 @@ use crate::{
     types::CallNumber,
     wire::{
         iax2::{
-            PORT,
             command::Command,
             frame::{FULL_HEADER, Frame, FullFrame, MiniFrame},
             trunk::MetaTrunk,
@@ -36,9 +36,12 @@ use crate::{
 #[derive(Debug)]
 pub struct Tracer {
     settings: Settings,
-    flows: HashMap<(SocketAddr, SocketAddr), (u32, bool), Keyed>,
+    /// By the hash of their addresses, or the next place that is free.
+    flows: HashMap<u64, u32, Keyed>,
+    keyed: Keyed,
     recent: Option<(SocketAddr, SocketAddr, u32, usize)>,
     dialogues: Dialogues,
+    names: Names,
     /// Tokens that were given lately, and to whom.
     tokens: Tokens,
     traced: Traced,
@@ -48,7 +51,7 @@ pub struct Tracer {
 }
 
 /// How often dialogues that are over are put away.
-const SWEEP: Duration = Duration::from_secs(5);
+const SWEEP_MICROS: u64 = 5_000_000;
 
 impl Tracer {
     /// Knows nothing yet.
@@ -58,8 +61,10 @@ impl Tracer {
         Self {
             settings,
             flows: HashMap::with_hasher(keyed),
+            keyed,
             recent: None,
             dialogues: Dialogues::new(keyed),
+            names: Names::new(keyed),
             tokens: Tokens::default(),
             traced: Traced::default(),
             calls: 0,
@@ -96,11 +101,9 @@ impl Tracer {
 
     /// Takes an ICMP error about a datagram of a flow that is known.
     pub fn handle_icmp(&mut self, error: &IcmpError<'_>, mark: Mark) {
-        let key = (error.quoted.source, error.quoted.destination);
-        let Some((flow, turned)) = self.flows.get(&key).copied() else {
+        let Ok((flow, end)) = self.find_flow(error.quoted.source, error.quoted.destination) else {
             return;
         };
-        let end = usize::from(turned);
         let slot = self.traced.flows.get_mut(flow as usize);
         let Some(slot) = slot.and_then(|flow| flow.icmp.get_mut(end)) else {
             return;
@@ -128,53 +131,12 @@ impl Tracer {
             }
             self.put_away(last, true);
         }
-        self.traced.calls.sort_by_key(|call| call.id);
+        // In place: no two are equal, and a stable sort would take half as much memory again.
+        self.traced.calls.sort_unstable_by_key(|call| call.id);
         self.traced
             .registrations
-            .sort_by_key(|attempt| (attempt.first.file(), attempt.first.number()));
+            .sort_unstable_by_key(|attempt| (attempt.first.file(), attempt.first.number()));
         self.traced
-    }
-
-    /// The flow of a datagram and the end it comes from; `None` for what is no IAX2.
-    #[inline]
-    fn flow(&mut self, seen: &Seen<'_>) -> Option<(u32, usize)> {
-        let (source, destination) = (seen.source, seen.destination);
-        if let Some((from, to, flow, end)) = self.recent
-            && from == source
-            && to == destination
-        {
-            return Some((flow, end));
-        }
-        let found = match self.flows.get(&(source, destination)) {
-            Some((flow, turned)) => (*flow, usize::from(*turned)),
-            None => self.new_flow(seen)?,
-        };
-        self.recent = Some((source, destination, found.0, found.1));
-        Some(found)
-    }
-
-    fn new_flow(&mut self, seen: &Seen<'_>) -> Option<(u32, usize)> {
-        let ports = [seen.source.port(), seen.destination.port()];
-        let known = if self.settings.ports.is_empty() {
-            ports.contains(&PORT) || begins_a_dialogue(seen.payload)
-        } else {
-            ports.iter().any(|port| self.settings.ports.contains(port))
-        };
-        if !known {
-            return None;
-        }
-        if self.traced.flows.len() >= self.settings.limits.flows {
-            self.traced.counts.beyond += 1;
-            return None;
-        }
-        let flow = u32::try_from(self.traced.flows.len()).ok()?;
-        let (source, destination) = (seen.source, seen.destination);
-        self.traced
-            .flows
-            .push(Flow::new(source, destination, seen.mark));
-        self.flows.insert((destination, source), (flow, true));
-        self.flows.insert((source, destination), (flow, false));
-        Some((flow, 0))
     }
 
     #[inline]
@@ -190,7 +152,7 @@ impl Tracer {
             *count = count.saturating_add(1);
         }
         match self.swept {
-            Some(swept) if mark.since(&swept) < SWEEP => {}
+            Some(swept) if mark.micros_since(&swept) < SWEEP_MICROS => {}
             Some(_) => {
                 self.swept = Some(mark);
                 self.put_away(mark, false);
@@ -412,7 +374,7 @@ impl Tracer {
             self.calls += 1;
             let mut live = call::Live::begin(self.calls, flow, end, frame, seen.mark);
             let of = self.traced.flows.get(flow as usize);
-            live.call.idle_before = of.and_then(|flow| flow.idle_of_client(end, seen.mark));
+            live.idle_before = of.and_then(|flow| flow.idle_of_client(end, seen.mark));
             Live::Call(Box::new(live))
         };
         Some(self.dialogues.insert(key, live))
@@ -455,7 +417,7 @@ impl Tracer {
                     && registered
                     && !client
                 {
-                    flow.client = Some(1 - end);
+                    flow.client = u8::try_from(1 - end).ok();
                 }
                 Belongs::Registration(id)
             }
@@ -523,6 +485,8 @@ impl Tracer {
         match self.dialogues.remove(slot) {
             Some(Live::Registration(mut live)) => {
                 live.attempt.close(now);
+                self.names.share(&mut live.attempt.user);
+                self.names.share(&mut live.attempt.cause);
                 if self.traced.registrations.len() < limits.registrations {
                     self.traced.registrations.push(live.attempt);
                 } else {
@@ -530,12 +494,16 @@ impl Tracer {
                 }
             }
             Some(Live::Call(live)) => {
-                let call = live.close(now);
+                let idle = live.idle_before;
+                let mut call = live.close(now);
                 // Frames with both numbers and no answer from anybody are those of no call.
                 if call.began_before && call.last.iter().any(Option::is_none) {
                     return;
                 }
-                self.note_reached(&call);
+                self.note_reached(&call, idle);
+                for name in call.names_mut() {
+                    self.names.share(name);
+                }
                 if self.traced.calls.len() < limits.calls {
                     self.traced.calls.push(call);
                 } else {
@@ -547,11 +515,8 @@ impl Tracer {
     }
 
     /// A call to a registered client tells whether the way to it was open.
-    fn note_reached(&mut self, call: &Call) {
-        let (Some(idle), Some(flow)) = (
-            call.idle_before,
-            self.traced.flows.get_mut(call.flow as usize),
-        ) else {
+    fn note_reached(&mut self, call: &Call, idle: Option<Duration>) {
+        let (Some(idle), Some(flow)) = (idle, self.traced.flows.get_mut(call.flow as usize)) else {
             return;
         };
         if call.last[1].is_some() {

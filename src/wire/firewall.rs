@@ -275,10 +275,12 @@ pub struct RuleError {
 }
 
 impl RuleError {
-    pub(crate) fn new(line: usize, what: impl Into<String>) -> Self {
+    /// What is wrong, in one line: a statement that it quotes may have several.
+    pub(crate) fn new(line: usize, what: impl AsRef<str>) -> Self {
+        let words: Vec<&str> = what.as_ref().split_whitespace().collect();
         Self {
             line,
-            what: what.into(),
+            what: words.join(" "),
         }
     }
 }

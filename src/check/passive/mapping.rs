@@ -152,7 +152,7 @@ fn stale(traced: &Traced, user: &str, attempts: &[&Attempt]) -> Option<Finding> 
         };
         // The new address was in use already while the old one still left.
         let seen_before = traced.flows.iter().find(|flow| {
-            flow.ends[0].ip() == next.client.ip()
+            flow.ends()[0].ip() == next.client.ip()
                 && attempt.last_request.since(&flow.first) > Duration::ZERO
         });
         if let Some(flow) = seen_before {
@@ -185,8 +185,8 @@ fn stale(traced: &Traced, user: &str, attempts: &[&Attempt]) -> Option<Finding> 
 /// Requests to a registered client tell how long its NAT keeps the way open.
 fn short(traced: &Traced, flow: &Flow) -> Option<Finding> {
     let idle = flow.idle.as_ref()?;
-    let client = *flow.ends.get(flow.client?)?;
-    let registrar = *flow.ends.get(1 - flow.client?)?;
+    let client = flow.end(flow.client()?)?;
+    let registrar = flow.end(1 - flow.client()?)?;
     let (dead, at) = idle.dead?;
     let alive = idle.alive.map(|(alive, _)| alive);
     // Only a client that is heard again after it did not answer was there.

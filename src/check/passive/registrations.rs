@@ -146,8 +146,8 @@ fn unreachable(traced: &Traced, last: &Attempt) -> Option<Finding> {
     let flow = traced
         .flows
         .iter()
-        .find(|flow| flow.ends.contains(&last.client) && flow.ends.contains(&last.registrar))?;
-    let client = usize::from(flow.ends[1] == last.client);
+        .find(|flow| flow.ends().contains(&last.client) && flow.ends().contains(&last.registrar))?;
+    let client = usize::from(flow.ends()[1] == last.client);
     let icmp = flow.icmp.get(client)?.as_ref()?;
     // An error about an earlier outage says nothing of this one.
     if icmp.last.since(&last.first).is_zero() {
@@ -206,7 +206,7 @@ fn outages(traced: &Traced, user: &str, attempts: &[&Attempt]) -> Option<Finding
     }
     let of = |flow: &&Flow| {
         attempts.iter().any(|attempt| {
-            flow.ends.contains(&attempt.client) && flow.ends.contains(&attempt.registrar)
+            flow.ends().contains(&attempt.client) && flow.ends().contains(&attempt.registrar)
         })
     };
     for icmp in traced
@@ -309,10 +309,9 @@ fn hammering(traced: &Traced, user: &str, attempts: &[&Attempt]) -> Option<Findi
 
 /// How long the NAT was proven to keep the way open.
 fn proven_timer(traced: &Traced, attempt: &Attempt) -> Duration {
-    let of = traced
-        .flows
-        .iter()
-        .find(|flow| flow.ends.contains(&attempt.client) && flow.ends.contains(&attempt.registrar));
+    let of = traced.flows.iter().find(|flow| {
+        flow.ends().contains(&attempt.client) && flow.ends().contains(&attempt.registrar)
+    });
     of.and_then(|flow| flow.idle.as_ref()?.alive)
         .map_or(Duration::ZERO, |(alive, _)| alive)
 }
@@ -329,7 +328,7 @@ fn unanswered_pokes(flow: &Flow) -> Option<Finding> {
     if !silent || pokes.unanswered < ENOUGH {
         return None;
     }
-    let (from, to) = (flow.ends.get(end)?, flow.ends.get(1 - end)?);
+    let (from, to) = (flow.end(end)?, flow.end(1 - end)?);
     let mut because = vec![format!(
         "{} from {from} to {to} and no answer, from {} to {}",
         counted(pokes.sent as usize, "POKE"),

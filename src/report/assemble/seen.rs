@@ -266,14 +266,13 @@ fn pokes(traced: &Traced, most: usize) -> Vec<SeenPokes> {
     let mut all = Vec::new();
     for flow in &traced.flows {
         for (end, pokes) in flow.pokes.iter().enumerate() {
-            let (Some(pokes), Some(from), Some(to)) =
-                (pokes, flow.ends.get(end), flow.ends.get(1 - end))
+            let (Some(pokes), Some(from), Some(to)) = (pokes, flow.end(end), flow.end(1 - end))
             else {
                 continue;
             };
             all.push(SeenPokes {
-                from: *from,
-                to: *to,
+                from,
+                to,
                 sent: pokes.sent,
                 answered: pokes.answered,
                 unanswered: pokes.unanswered,

@@ -13,6 +13,7 @@ use crate::{
     trace::{
         mark::Mark,
         media::{Carrier, Clock, Media},
+        name::Name,
         registration::words,
         secrecy::Secrecy,
     },
@@ -37,6 +38,8 @@ pub(in crate::trace) struct Live {
     hangup: Option<(Side, Timestamp)>,
     asked: [Option<(Timestamp, Mark)>; 2],
     encryption_offered: bool,
+    /// How long the callee had been silent, where it is a registered client.
+    pub(in crate::trace) idle_before: Option<Duration>,
 }
 
 /// A call that is over is kept for so long, for what comes late.
@@ -91,7 +94,6 @@ impl Live {
             reports: [None, None],
             round_trips: [None; 2],
             moved: None,
-            idle_before: None,
             transferred: false,
         };
         Self {
@@ -103,6 +105,7 @@ impl Live {
             hangup: None,
             asked: [None; 2],
             encryption_offered: false,
+            idle_before: None,
         }
     }
 
@@ -372,11 +375,11 @@ impl Live {
 
     fn digit(&mut self, side: Side, digit: char) {
         if let Some(slot) = self.call.digits.get_mut(side.index()) {
-            let mut digits = slot.take().map_or_else(String::new, String::from);
+            let mut digits = slot.as_deref().map_or_else(String::new, str::to_owned);
             if digits.len() < DIGITS && digit.is_ascii_graphic() {
                 digits.push(digit);
             }
-            *slot = Some(digits.into_boxed_str());
+            *slot = Some(Name::new(&digits));
         }
     }
 

@@ -82,7 +82,7 @@ impl Tracer {
                 Side::Caller => call.caller,
                 Side::Callee => 1 - call.caller,
             };
-            flow.ends.get(end).copied()
+            flow.end(end)
         };
         let (own, far) = (at(side)?, at(side.other())?);
         // The other end stays where it was, else these are the numbers of another call.
