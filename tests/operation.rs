@@ -40,9 +40,9 @@ fn says(program: &str, arguments: &[&str], folder: &Path) -> String {
 /// The unit, with the program that was built in place of the installed one.
 fn unit(folder: &Path) -> PathBuf {
     let text = read("systemd/iax2-natcheck-watch.service");
-    let installed = "/usr/local/bin/iax2-natcheck";
+    let installed = "ExecStart=iax2-natcheck ";
     assert!(text.contains(installed));
-    let built = cargo_bin!("iax2-natcheck").display().to_string();
+    let built = format!("ExecStart={} ", cargo_bin!("iax2-natcheck").display());
     let path = folder.join("iax2-natcheck-watch.service");
     fs::write(&path, text.replace(installed, &built)).unwrap();
     path

@@ -96,6 +96,7 @@ fn the_package_is_clean_installs_runs_and_goes() {
         "/usr/lib/systemd/system/iax2-natcheck-serve.service",
         "/usr/lib/systemd/system/iax2-natcheck-check.service",
         "/usr/lib/systemd/system/iax2-natcheck-check.timer",
+        "/usr/lib/systemd/system/iax2-natcheck-watch.service",
     ] {
         assert!(
             installed.lines().any(|line| line == path),
@@ -112,6 +113,10 @@ fn the_package_is_clean_installs_runs_and_goes() {
     );
     assert!(samples.starts_with("# iax2-natcheck\n"), "{samples}");
     assert!(samples.contains("users.toml"), "{samples}");
+
+    // The guardian's sample, as the manual has it written.
+    let sample = "iax2-natcheck config > /etc/watch.toml; iax2-natcheck watch --check-config --config /etc/watch.toml; rm /etc/watch.toml";
+    inside(&debian, sample);
 
     // The first command of the README, where there is nothing but the package.
     let demo = inside(
