@@ -29,6 +29,7 @@ use iax2_natcheck::{
         script::{self, Direction},
         text,
     },
+    types::is_printable,
     wire::{
         firewall::{Backend, Ruleset, read},
         port_mapping::{
@@ -203,8 +204,13 @@ pub fn reports(octets: &[u8]) {
         for colours in [false, true] {
             shown(&text::render(report, colours), colours);
         }
-        assert_eq!(nagios::render(report).trim_end().lines().count(), 1);
-        assert!(prometheus::render(report).ends_with('\n'));
+        let line = nagios::render(report);
+        assert_eq!(line.trim_end().lines().count(), 1);
+        let metrics = prometheus::render(report);
+        assert!(metrics.ends_with('\n'));
+        for told in [line, metrics, page, json::render(report)] {
+            shown(&told, false);
+        }
     }
     let [Ok(before), Ok(after)] = read else {
         return;
@@ -214,10 +220,10 @@ pub fn reports(octets: &[u8]) {
     }
 }
 
-/// Nothing that stands on a terminal moves its cursor.
+/// Nothing that stands on a terminal moves its cursor or turns a text around.
 fn shown(told: &str, colours: bool) {
     let moves =
-        |letter: char| letter.is_control() && letter != '\n' && !(colours && letter == '\u{1b}');
+        |letter: char| !is_printable(letter) && letter != '\n' && !(colours && letter == '\u{1b}');
     assert!(!told.contains(moves), "{told:?}");
 }
 

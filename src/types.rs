@@ -1,20 +1,40 @@
 //! The numbers and addresses that every floor speaks of: IAX2 call numbers, sequence numbers and
 //! timestamps with their wrapping arithmetic, and one address type for each side of a NAT.
 
-use std::{fmt, net::SocketAddr, time::Duration};
+use std::{borrow::Cow, fmt, net::SocketAddr, time::Duration};
 
-/// Whether a character of a stranger may reach a terminal or a page as it is: no control character, and no mark that
-/// turns the direction of what follows (UAX #9), for these make a text look like another one.
+/// Whether a character of a stranger may reach a terminal or a page as it is: no control character, no separator of
+/// lines or paragraphs, and no mark that turns the direction of what follows (UAX #9), for these make a text look
+/// like another one.
 #[must_use]
 pub const fn is_printable(character: char) -> bool {
     !matches!(
         character,
         '\0'..='\u{1f}'
             | '\u{7f}'..='\u{9f}'
+            | '\u{61c}'
             | '\u{200e}' | '\u{200f}'
-            | '\u{202a}'..='\u{202e}'
+            | '\u{2028}'..='\u{202e}'
             | '\u{2066}'..='\u{2069}'
     )
+}
+
+/// The text with each character that is not printable written out, as `\u{1b}`; lines stay lines.
+#[must_use]
+pub fn printable(text: &str) -> Cow<'_, str> {
+    let stays = |character: char| character == '\n' || is_printable(character);
+    if text.chars().all(stays) {
+        return Cow::Borrowed(text);
+    }
+    let mut clean = String::with_capacity(text.len());
+    for character in text.chars() {
+        if stays(character) {
+            clean.push(character);
+        } else {
+            clean.extend(character.escape_default());
+        }
+    }
+    Cow::Owned(clean)
 }
 
 /// A 15-bit IAX2 call number, chosen by the side that sends it (RFC 5456 §8.1.1).

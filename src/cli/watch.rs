@@ -10,6 +10,8 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use iax2_natcheck::{
     config,
     os::asterisk,
+    report::json,
+    types::printable,
     watch::{self, Places, Setup, Told},
 };
 
@@ -25,7 +27,7 @@ use crate::cli::{
 ///
 /// Where the configuration is wrong, or the host does not grant what it needs.
 pub(crate) fn run(args: &WatchArgs, common: &Common) -> Result<u8> {
-    let json = match common.format() {
+    let as_json = match common.format() {
         Format::Text => false,
         Format::Json | Format::Jsonl => true,
         Format::Nagios => bail!(
@@ -36,8 +38,8 @@ pub(crate) fn run(args: &WatchArgs, common: &Common) -> Result<u8> {
         ),
     };
     match args.command {
-        Some(WatchCommand::Status) => status(&args.config, json),
-        Some(WatchCommand::History) => history(&args.config, json),
+        Some(WatchCommand::Status) => status(&args.config, as_json),
+        Some(WatchCommand::History) => history(&args.config, as_json),
         None if args.import_cron.is_some() => import(args.import_cron.as_deref()),
         None if args.check_config => {
             let config = config::watch::read(&args.config)?;
@@ -95,17 +97,17 @@ fn setup_again(args: &WatchArgs) -> Result<Setup, String> {
     setup(args).map_err(|error| format!("{error:#}"))
 }
 
-fn status(config: &Path, json: bool) -> Result<u8> {
+fn status(config: &Path, as_json: bool) -> Result<u8> {
     let view = watch::ask(&Places::read(config)?.socket)?;
-    if json {
-        output::print(&(serde_json::to_string_pretty(&view)? + "\n"))?;
+    if as_json {
+        output::print(&json::pretty(&view))?;
     } else {
-        output::print(&view.text())?;
+        output::print(&printable(&view.text()))?;
     }
     Ok(view.status())
 }
 
-fn history(config: &Path, json: bool) -> Result<u8> {
+fn history(config: &Path, as_json: bool) -> Result<u8> {
     let path = Places::read(config)?.incidents;
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
@@ -116,8 +118,8 @@ fn history(config: &Path, json: bool) -> Result<u8> {
             });
         }
     };
-    if json {
-        output::print(&text)?;
+    if as_json {
+        output::print(&json::escaped(&text))?;
         return Ok(0);
     }
     let mut shown = String::new();
@@ -133,6 +135,6 @@ fn history(config: &Path, json: bool) -> Result<u8> {
     if shown.is_empty() {
         "No incident has ended yet.\n".clone_into(&mut shown);
     }
-    output::print(&shown)?;
+    output::print(&printable(&shown))?;
     Ok(0)
 }

@@ -8,6 +8,7 @@ use crate::{
     check::devices::{self, Confidence},
     report::{
         assemble::tool,
+        json,
         model::{Number, SCHEMA_VERSION, Tool},
         text::wrap,
     },
@@ -98,8 +99,7 @@ impl DeviceList {
     /// As JSON, indented, with a newline at its end.
     #[must_use]
     pub fn json(&self) -> String {
-        // Nothing of it can fail: there are no maps.
-        serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
+        json::pretty(self)
     }
 
     /// As text of 80 columns: everything about what was looked for, a line each where that is all.

@@ -1,9 +1,14 @@
 //! The report as JSON, and back.
 
+use std::{borrow::Cow, fmt::Write};
+
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::report::model::{Report, SCHEMA_VERSION};
+use crate::{
+    report::model::{Report, SCHEMA_VERSION},
+    types::is_printable,
+};
 
 /// Why a saved report cannot be read.
 #[derive(Debug, Error)]
@@ -38,7 +43,7 @@ pub fn render(report: &Report) -> String {
 #[must_use]
 pub fn line(report: &Report) -> String {
     // The same holds here.
-    let mut text = serde_json::to_string(report).unwrap_or_default();
+    let mut text = escaped(&serde_json::to_string(report).unwrap_or_default()).into_owned();
     text.push('\n');
     text
 }
@@ -47,9 +52,29 @@ pub fn line(report: &Report) -> String {
 #[must_use]
 pub fn pretty<T: Serialize>(value: &T) -> String {
     // Every map of the model has strings for keys, which is all that can fail here.
-    let mut text = serde_json::to_string_pretty(value).unwrap_or_default();
+    let mut text = escaped(&serde_json::to_string_pretty(value).unwrap_or_default()).into_owned();
     text.push('\n');
     text
+}
+
+/// JSON without anything raw that moves a cursor or turns a text around: such a character can only stand inside of a
+/// string, where an escape says the same.
+#[must_use]
+pub fn escaped(json: &str) -> Cow<'_, str> {
+    let stays = |character: char| character == '\n' || is_printable(character);
+    if json.chars().all(stays) {
+        return Cow::Borrowed(json);
+    }
+    let mut clean = String::with_capacity(json.len() + 64);
+    for character in json.chars() {
+        if stays(character) {
+            clean.push(character);
+        } else {
+            // All of them are in the Basic Multilingual Plane. Writing to a string does not fail.
+            let _ = write!(clean, "\\u{:04x}", u32::from(character));
+        }
+    }
+    Cow::Owned(clean)
 }
 
 /// Reads a saved report; keys this version does not know are kept.

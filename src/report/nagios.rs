@@ -5,6 +5,7 @@ use std::fmt::Write;
 use crate::report::{
     headline,
     model::{Edge, Number, Report},
+    printable::printable,
 };
 
 /// Renders a report as `IAX2 STATE - sentence | performance data` and a newline.
@@ -12,6 +13,7 @@ use crate::report::{
 /// Performance data are `label=value[unit];warn;crit;min;max`; what was not measured is left out.
 #[must_use]
 pub fn render(report: &Report) -> String {
+    let report = &*printable(report);
     let mut line = format!(
         "IAX2 {} - {}",
         report.verdict.as_str(),
@@ -99,7 +101,7 @@ fn plain(text: &str) -> String {
     text.chars()
         .map(|c| match c {
             '|' => '/',
-            c if c.is_control() => ' ',
+            '\n' => ' ',
             c => c,
         })
         .collect()

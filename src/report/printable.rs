@@ -1,13 +1,14 @@
 //! A report as it may be shown: without characters of strangers that move a cursor or turn a text around.
 //!
 //! Names and causes from the network are written out where they are read. A saved report is the word of whoever
-//! saved it, and so is what a console or a router's description says; so each rendering for people begins here.
+//! saved it, and so is what a console or a router's description says; so each rendering but JSON begins here, and JSON, which must
+//! give back what it was given, escapes them as it may.
 
 use std::borrow::Cow;
 
 use serde_json::Value;
 
-use crate::{report::model::Report, types::is_printable};
+use crate::{report::model::Report, types};
 
 /// The report with each such character written out, as `\u{1b}`; lines stay lines.
 pub(super) fn printable(report: &Report) -> Cow<'_, Report> {
@@ -23,18 +24,26 @@ pub(super) fn printable(report: &Report) -> Cow<'_, Report> {
 /// Whether anything had to be written out.
 fn clean(value: &mut Value) -> bool {
     match value {
-        Value::String(text) => written_out(text).map(|clean| *text = clean).is_some(),
+        Value::String(text) => match types::printable(text) {
+            Cow::Borrowed(_) => false,
+            Cow::Owned(clean) => {
+                *text = clean;
+                true
+            }
+        },
         Value::Array(items) => items.iter_mut().fold(false, |any, item| clean(item) | any),
         Value::Object(members) => {
-            let keys: Vec<String> = members
+            let keys: Vec<(String, String)> = members
                 .keys()
-                .filter(|key| written_out(key).is_some())
-                .cloned()
+                .filter_map(|key| match types::printable(key) {
+                    Cow::Borrowed(_) => None,
+                    Cow::Owned(clean) => Some((key.clone(), clean)),
+                })
                 .collect();
             let renamed = !keys.is_empty();
-            for key in keys {
-                if let (Some(new), Some(member)) = (written_out(&key), members.remove(&key)) {
-                    members.insert(new, member);
+            for (key, clean) in keys {
+                if let Some(member) = members.remove(&key) {
+                    members.insert(clean, member);
                 }
             }
             members
@@ -45,26 +54,11 @@ fn clean(value: &mut Value) -> bool {
     }
 }
 
-fn written_out(text: &str) -> Option<String> {
-    let stays = |character: char| character == '\n' || is_printable(character);
-    if text.chars().all(stays) {
-        return None;
-    }
-    let mut clean = String::with_capacity(text.len());
-    for character in text.chars() {
-        if stays(character) {
-            clean.push(character);
-        } else {
-            clean.extend(character.escape_default());
-        }
-    }
-    Some(clean)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::{fixture, html, text};
+    use crate::report::{fixture, html, json, nagios, prometheus, text};
+    use crate::types::is_printable;
 
     #[test]
     fn what_is_harmless_is_not_copied() {
@@ -79,10 +73,27 @@ mod tests {
         if let Some(registration) = &mut report.measurements.registration {
             registration.state = "\u{1b}]0;z\u{7}".into();
         }
+        if let Some(provider) = &mut report.provider {
+            provider.name = "p\u{1b}[2J\u{2028}".into();
+        }
+        report.findings[0].id = "i\u{9b}\u{61c}".into();
+        let bad = |c: char| c != '\n' && !is_printable(c);
         for shown in [text::render(&report, false), html::render(&report)] {
-            let bad = |c: char| c != '\n' && !is_printable(c);
             assert!(!shown.contains(bad), "{shown:?}");
             assert!(shown.contains("a\\u{1b}[2Jb\\u{9b}c\\u{202e}d"), "{shown}");
+        }
+        let line = nagios::render(&report);
+        assert!(!line.contains(bad), "{line:?}");
+        assert!(line.contains("[i\\u{9b}\\u{61c}]"), "{line}");
+        let metrics = prometheus::render(&report);
+        assert!(!metrics.contains(bad), "{metrics:?}");
+        assert!(
+            metrics.contains(r#"provider="p\\u{1b}[2J\\u{2028}""#),
+            "{metrics}"
+        );
+        for told in [json::render(&report), json::line(&report)] {
+            assert!(!told.contains(bad), "{told:?}");
+            assert_eq!(json::read(&told).unwrap(), report);
         }
     }
 }

@@ -6,6 +6,7 @@ use std::{fmt::Write, time::UNIX_EPOCH};
 
 use crate::report::{
     model::{Edge, Number, Report, Severity, Verdict},
+    printable::printable,
     status,
 };
 
@@ -15,6 +16,7 @@ type Sample = (Vec<(&'static str, String)>, f64);
 /// Renders a report as metrics.
 #[must_use]
 pub fn render(report: &Report) -> String {
+    let report = &*printable(report);
     let mut text = String::new();
     for (name, help, samples) in metrics(report) {
         if samples.is_empty() {

@@ -20,6 +20,7 @@ use crate::{
         action::ActionKind,
         policy::{Policy, ProviderPolicy},
     },
+    types::is_printable,
     wire::iax2::PORT,
 };
 
@@ -212,7 +213,7 @@ struct Names<'a> {
 impl<'a> Names<'a> {
     fn take(&mut self, place: Place<'_>, name: &'a Text, table: &str) -> Result<(), ConfigError> {
         let text = name.get_ref();
-        if text.is_empty() || text.chars().any(char::is_control) {
+        if text.is_empty() || !text.chars().all(is_printable) {
             return Err(place.at(
                 name,
                 "the name is empty or has control characters; give one",
