@@ -103,7 +103,71 @@ fn pages(folder: &Path) -> Vec<String> {
             assert!(!output.stdout.is_empty(), "the text is printed as well");
             format!("{name}.html")
         })
+        .chain([history(folder)])
         .collect()
+}
+
+/// A page of the guardian's incidents: short ones and one over midnight, of providers with long and with
+/// malicious names.
+fn history(folder: &Path) -> String {
+    let incident = |provider: &str, cause: &str, began: &str, ended: &str, lost: u32| {
+        json!({
+            "provider": provider, "began_at": began, "ended_at": ended, "lasted_s": lost + 2,
+            "unreachable_s": lost, "cause": cause, "taint": null,
+            "because": [EVIL, "3 of the last 5 POKEs are unanswered"],
+            "actions": [{"at": began, "action": "quiet", "reason": "x".repeat(200), "result": "done"}],
+            "acted": 3
+        })
+    };
+    let long = "w".repeat(200);
+    let incidents = [
+        incident(
+            "main",
+            "wan-down",
+            "2026-11-01T03:00:00Z",
+            "2026-11-01T03:00:20Z",
+            20,
+        ),
+        incident(
+            "main",
+            "tainted",
+            "2026-11-03T22:30:00Z",
+            "2026-11-04T02:00:00Z",
+            12_600,
+        ),
+        incident(
+            &long,
+            "provider-down",
+            "2026-11-20T12:00:00Z",
+            "2026-11-20T12:05:00Z",
+            300,
+        ),
+        incident(
+            EVIL,
+            "hole",
+            "2026-11-20T18:00:00Z",
+            "2026-11-20T18:00:01Z",
+            0,
+        ),
+    ];
+    let lines = incidents.map(|told| told.to_string()).join("\n");
+    fs::write(folder.join("incidents.jsonl"), lines).unwrap();
+    let config = "[[provider]]\nname = \"main\"\nhost = \"192.0.2.1\"\n\
+                  [files]\nincidents = \"incidents.jsonl\"\n";
+    fs::write(folder.join("watch.toml"), config).unwrap();
+    let output = Command::new(cargo_bin!("iax2-natcheck"))
+        .args(["watch", "history", "--config", "watch.toml"])
+        .args(["--html", "history.html"])
+        .current_dir(folder)
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    assert!(
+        String::from_utf8(output.stdout)
+            .unwrap()
+            .contains("wan-down")
+    );
+    "history.html".to_owned()
 }
 
 /// Chromium without a network.
@@ -217,7 +281,13 @@ fn a_page_is_drawn_and_printed() {
     let shown: PathBuf = root().join("target/html");
     fs::create_dir_all(&shown).unwrap();
     pages(folder.path());
-    for (name, scheme, width) in [("rich", 1, 1280), ("rich", 0, 1280), ("strange", 1, 360)] {
+    for (name, scheme, width) in [
+        ("rich", 1, 1280),
+        ("rich", 0, 1280),
+        ("strange", 1, 360),
+        ("history", 1, 360),
+        ("history", 0, 1280),
+    ] {
         let word = if scheme == 0 { "dark" } else { "light" };
         let picture = shown.join(format!("{name}-{width}-{word}.png"));
         let _ = fs::remove_file(&picture);

@@ -90,6 +90,7 @@ fn the_package_is_clean_installs_runs_and_goes() {
     for path in [
         "/usr/bin/iax2-natcheck",
         "/usr/share/man/man1/iax2-natcheck.1.gz",
+        "/usr/share/man/man5/iax2-natcheck.toml.5.gz",
         "/usr/share/bash-completion/completions/iax2-natcheck",
         "/usr/share/zsh/vendor-completions/_iax2-natcheck",
         "/usr/share/fish/vendor_completions.d/iax2-natcheck.fish",

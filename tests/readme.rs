@@ -413,7 +413,12 @@ fn the_samples_for_monitoring_name_what_is_there() {
 #[ignore = "needs mandoc"]
 fn the_manual_is_clean() {
     let output = Command::new("mandoc")
-        .args(["-T", "lint", "man/iax2-natcheck.1"])
+        .args([
+            "-T",
+            "lint",
+            "man/iax2-natcheck.1",
+            "man/iax2-natcheck.toml.5",
+        ])
         .current_dir(root())
         .output()
         .unwrap();

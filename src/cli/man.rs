@@ -108,6 +108,8 @@ fn page() -> String {
     }
     heading(&mut roff, "SEE ALSO");
     roff.text([
+        bold("iax2-natcheck.toml"),
+        roman("(5), "),
         bold("asterisk"),
         roman("(8), "),
         bold("conntrack"),

@@ -42,11 +42,18 @@ pub(crate) fn report(report: &Report, common: &Common) -> Result<()> {
 /// Where it cannot be written.
 pub(crate) fn page(report: &Report, common: &Common) -> Result<()> {
     match &common.html {
-        Some(path) => {
-            replace(path, html::render(report).as_bytes()).with_context(|| cannot(path, "--html"))
-        }
+        Some(path) => html(path, &html::render(report)),
         None => Ok(()),
     }
+}
+
+/// Writes a page of HTML.
+///
+/// # Errors
+///
+/// Where it cannot be written.
+pub(crate) fn html(path: &Path, page: &str) -> Result<()> {
+    replace(path, page.as_bytes()).with_context(|| cannot(path, "--html"))
 }
 
 /// Writes where asked.

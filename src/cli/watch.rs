@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use iax2_natcheck::{
     config,
     os::asterisk,
-    report::json,
+    report::{html::incidents, json},
     types::printable,
     watch::{self, Places, Setup, Told},
 };
@@ -27,19 +27,24 @@ use crate::cli::{
 ///
 /// Where the configuration is wrong, or the host does not grant what it needs.
 pub(crate) fn run(args: &WatchArgs, common: &Common) -> Result<u8> {
-    let as_json = match common.format() {
-        Format::Text => false,
-        Format::Json | Format::Jsonl => true,
+    let asks_history = matches!(args.command, Some(WatchCommand::History));
+    if common.html.is_some() && !asks_history {
+        bail!("only watch history has a page of HTML; leave --html out");
+    }
+    match common.format() {
+        Format::Text | Format::Json | Format::Jsonl => {}
+        Format::Html if asks_history => {}
+        Format::Html => bail!("only watch history has a page of HTML; leave --format html out"),
         Format::Nagios => bail!(
             "watch has no line for monitoring; use the exit status of watch status, or its metrics"
         ),
-        Format::Html | Format::Prometheus => bail!(
+        Format::Prometheus => bail!(
             "watch prints text or JSON; its page for Prometheus is [metrics] in its configuration"
         ),
-    };
+    }
     match args.command {
-        Some(WatchCommand::Status) => status(&args.config, as_json),
-        Some(WatchCommand::History) => history(&args.config, as_json),
+        Some(WatchCommand::Status) => status(&args.config, common),
+        Some(WatchCommand::History) => history(&args.config, common),
         None if args.import_cron.is_some() => import(args.import_cron.as_deref()),
         None if args.check_config => {
             let config = config::watch::read(&args.config)?;
@@ -97,17 +102,18 @@ fn setup_again(args: &WatchArgs) -> Result<Setup, String> {
     setup(args).map_err(|error| format!("{error:#}"))
 }
 
-fn status(config: &Path, as_json: bool) -> Result<u8> {
+fn status(config: &Path, common: &Common) -> Result<u8> {
     let view = watch::ask(&Places::read(config)?.socket)?;
-    if as_json {
-        output::print(&json::pretty(&view))?;
-    } else {
-        output::print(&printable(&view.text()))?;
-    }
+    let told = match common.format() {
+        Format::Json => json::pretty(&view),
+        Format::Jsonl => json::line(&view),
+        _ => printable(&view.text()).into_owned(),
+    };
+    output::write(&told, common)?;
     Ok(view.status())
 }
 
-fn history(config: &Path, as_json: bool) -> Result<u8> {
+fn history(config: &Path, common: &Common) -> Result<u8> {
     let path = Places::read(config)?.incidents;
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
@@ -118,23 +124,29 @@ fn history(config: &Path, as_json: bool) -> Result<u8> {
             });
         }
     };
-    if as_json {
-        output::print(&json::escaped(&text))?;
-        return Ok(0);
+    let incidents = (1..)
+        .zip(text.lines())
+        .map(|(number, line)| {
+            serde_json::from_str(line).map_err(|error| {
+                anyhow!(
+                    "{}:{number}: this is no incident ({error}); the line may be cut by a full disk: delete it",
+                    path.display()
+                )
+            })
+        })
+        .collect::<Result<Vec<Told>>>()?;
+    if let Some(path) = &common.html {
+        output::html(path, &incidents::render(&incidents))?;
     }
-    let mut shown = String::new();
-    for (number, line) in (1..).zip(text.lines()) {
-        let told: Told = serde_json::from_str(line).map_err(|error| {
-            anyhow!(
-                "{}:{number}: this is no incident ({error}); the line may be cut by a full disk: delete it",
-                path.display()
-            )
-        })?;
-        shown.push_str(&told.text());
-    }
-    if shown.is_empty() {
-        "No incident has ended yet.\n".clone_into(&mut shown);
-    }
-    output::print(&printable(&shown))?;
+    let shown = match common.format() {
+        Format::Json | Format::Jsonl => incidents.iter().map(json::line).collect(),
+        Format::Html => incidents::render(&incidents),
+        _ if incidents.is_empty() => "No incident has ended yet.\n".to_owned(),
+        _ => {
+            let text: String = incidents.iter().map(Told::text).collect();
+            printable(&text).into_owned()
+        }
+    };
+    output::write(&shown, common)?;
     Ok(0)
 }

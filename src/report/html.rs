@@ -1,10 +1,11 @@
-//! The report as one page of HTML that needs nothing else: no script, no picture, no font from elsewhere.
+//! The report, or [the guardian's incidents](incidents), as one page of HTML that needs nothing else: no script, no picture, no font from elsewhere.
 //!
 //! Names, causes and texts come from strangers; every one of them is escaped by the template engine.
 
 mod calls;
 mod cycle;
 mod data;
+pub mod incidents;
 mod lifetime;
 mod path;
 mod round_trips;
@@ -30,6 +31,22 @@ const POLICY: &str =
 #[must_use]
 pub fn render(report: &Report) -> String {
     let report = &*printable(report);
+    let title = format!("{}: {}", report.verdict.as_str(), headline(report));
+    let body = html! {
+        (header(report))
+        main {
+            (findings(&report.findings))
+            (pictures(report))
+            (rows(report))
+            (data::sections(report))
+        }
+        (footer(report))
+    };
+    page(&title, &body)
+}
+
+/// A page with this title and body.
+fn page(title: &str, body: &Markup) -> String {
     let mut page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -40,19 +57,10 @@ pub fn render(report: &Report) -> String {
                 meta name="color-scheme" content="light dark";
                 meta name="robots" content="noindex";
                 meta name="referrer" content="no-referrer";
-                title { (report.verdict.as_str()) ": " (headline(report)) }
+                title { (title) }
                 style { (PreEscaped(STYLE)) }
             }
-            body {
-                (header(report))
-                main {
-                    (findings(&report.findings))
-                    (pictures(report))
-                    (rows(report))
-                    (data::sections(report))
-                }
-                (footer(report))
-            }
+            body { (body) }
         }
     }
     .into_string();

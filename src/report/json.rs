@@ -39,11 +39,11 @@ pub fn render(report: &Report) -> String {
     pretty(report)
 }
 
-/// Renders a report as JSON on one line, for a file of many.
+/// Renders a report, or another part of the contract, as JSON on one line, for a file of many.
 #[must_use]
-pub fn line(report: &Report) -> String {
+pub fn line<T: Serialize>(value: &T) -> String {
     // The same holds here.
-    let mut text = escaped(&serde_json::to_string(report).unwrap_or_default()).into_owned();
+    let mut text = escaped(&serde_json::to_string(value).unwrap_or_default()).into_owned();
     text.push('\n');
     text
 }
@@ -59,8 +59,7 @@ pub fn pretty<T: Serialize>(value: &T) -> String {
 
 /// JSON without anything raw that moves a cursor or turns a text around: such a character can only stand inside of a
 /// string, where an escape says the same.
-#[must_use]
-pub fn escaped(json: &str) -> Cow<'_, str> {
+fn escaped(json: &str) -> Cow<'_, str> {
     let stays = |character: char| character == '\n' || is_printable(character);
     if json.chars().all(stays) {
         return Cow::Borrowed(json);

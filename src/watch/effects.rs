@@ -190,7 +190,8 @@ impl Effects {
         }
         if !self.setup.observe.router {
             return Err(Refusal::Refused(
-                "this host is not the router, and no delete_command is configured".to_owned(),
+                "this host is not the router, and there is no delete_entry in [commands]"
+                    .to_owned(),
             ));
         }
         let mut table = Table::open()?;

@@ -35,6 +35,6 @@ pub(crate) enum WatchCommand {
     #[command(after_help = "Example:\n  iax2-natcheck watch status --json")]
     Status,
     /// Show the incidents that have ended, the last one last
-    #[command(after_help = "Example:\n  iax2-natcheck watch history --json | jq .cause")]
+    #[command(after_help = "Example:\n  iax2-natcheck watch history --html incidents.html")]
     History,
 }

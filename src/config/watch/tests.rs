@@ -196,3 +196,43 @@ fn the_budget_grows_with_the_providers_unless_it_is_given() {
     let given = format!("{many}[policy]\nper_hour = 5\n");
     assert_eq!(config(&given).unwrap().policy.per_hour, 5);
 }
+
+#[test]
+fn the_manual_page_has_every_key_and_no_other() {
+    const PAGE: &str = include_str!("../../../man/iax2-natcheck.toml.5");
+    // The parser tells what it would have taken.
+    let known = |text: &str| -> Vec<String> {
+        let error = config(text).unwrap_err();
+        let (_, told) = error.split_once("expected").expect("names in the message");
+        let names = told.split('`').skip(1).step_by(2);
+        names.map(str::to_owned).collect()
+    };
+    let tables = known("zz = 1\n");
+    assert!(tables.len() > 8, "{tables:?}");
+    let heads = PAGE.lines().filter(|line| line.starts_with(".SH ["));
+    assert_eq!(heads.count(), tables.len());
+    for table in tables {
+        let many = PAGE.contains(&format!("\n.SH [[{table}]]\n"));
+        let head = if many {
+            format!("[[{table}]]")
+        } else {
+            format!("[{table}]")
+        };
+        let (_, section) = PAGE
+            .split_once(&format!("\n.SH {head}\n"))
+            .unwrap_or_else(|| panic!("no section of {table}"));
+        let section = section.split("\n.SH ").next().unwrap_or_default();
+        let mut told: Vec<_> = section
+            .lines()
+            .filter_map(|line| line.strip_prefix("\\fB")?.split("\\fR").next())
+            .collect();
+        let mut keys = known(&format!("{head}\nzz = 1\n"));
+        told.sort_unstable();
+        keys.sort_unstable();
+        assert_eq!(told, keys, "{table}");
+    }
+    for kind in Policy::REMEDIES {
+        let name = kind.as_str().replace('-', "\\-");
+        assert!(PAGE.contains(&format!("\n.B {name}\n")), "{name}");
+    }
+}
